@@ -1,0 +1,45 @@
+# make demo    the whole loop on simulated subjects; prints where report.html is
+# make test    every fast test        make test-all    the slow ones too
+# make lint    ruff, mypy, import rules
+# make bench   every figure, into benchmarks/RESULTS.md
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: setup demo test test-all test-wheel lint bench clean
+
+setup: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "opticaldr needs Python 3.11 or newer; set PYTHON=python3.x"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[design,fab,test,lint]'
+	@touch $@
+
+demo: setup
+	$(BIN)/opticaldr demo
+
+test: setup
+	$(BIN)/python -m pytest
+
+test-all: setup
+	$(BIN)/python -m pytest -m ""
+
+# The same tests against the wheel as a user installs it, so that a file missing from the package is noticed.
+test-wheel:
+	rm -rf build/wheel && $(PYTHON) -m venv build/wheel/venv
+	$(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir build/wheel .
+	build/wheel/venv/bin/python -m pip install --quiet --constraint constraints.txt "$$(ls build/wheel/*.whl)[design,fab,test]"
+	build/wheel/venv/bin/python -m pytest -m "not slow and not install"
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	.ci/mypy
+	$(BIN)/lint-imports
+
+bench: setup
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache

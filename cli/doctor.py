@@ -1,0 +1,53 @@
+"""``opticaldr doctor``: what is installed here and what each part unlocks."""
+
+import typer
+
+from opticaldr.cli.options import Json
+
+UNLOCKS = {
+    "design": (("torch", "lightning_fabric", "onnx", "onnxscript", "safetensors", "sklearn"),
+               "design, finetune, export, evaluate, demo"),
+    "fab": (("gdstk", "trimesh", "tifffile"), "fabricate"),
+    "pi": (("picamera2",), "the Raspberry Pi camera (Debian package python3-picamera2)"),
+}  # fmt: skip
+BASE = (
+    "numpy",
+    "scipy",
+    "cv2",
+    "onnxruntime",
+    "pydantic",
+    "serial",
+    "cobs",
+    "cryptography",
+    "jinja2",
+    "matplotlib",
+)
+
+
+def doctor(as_json: Json = False) -> None:
+    """Say which parts are installed, what each unlocks, and what this machine lacks for a deployed camera."""
+    import platform
+    from importlib.metadata import version
+    from importlib.util import find_spec
+
+    from opticaldr.cli.console import tell
+
+    missing = {
+        extra: [module for module in modules if find_spec(module) is None]
+        for extra, (modules, _) in {"base": (BASE, ""), **UNLOCKS}.items()
+    }
+    report = {
+        "opticaldr": version("opticaldr"),
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "base": "complete" if not missing["base"] else "missing " + ", ".join(missing["base"]),
+    }
+    for extra, (_, unlocks) in UNLOCKS.items():
+        if missing[extra]:
+            remedy = "" if extra == "pi" else f"; pip install 'opticaldr[{extra}]'"
+            report[extra] = f"not installed (would unlock: {unlocks}{remedy})"
+        else:
+            report[extra] = f"installed (unlocks: {unlocks})"
+    tell(report, as_json=as_json)
+    if missing["base"]:
+        raise typer.Exit(1)

@@ -1,0 +1,60 @@
+"""The ``opticaldr`` command: the verbs, and what happens when one of them refuses."""
+
+import errno
+import os
+import sys
+from typing import Any
+
+import typer
+
+from opticaldr.cli import doctor, show
+from opticaldr.errors import Refusal
+
+app = typer.Typer(
+    name="opticaldr",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    help="A camera that cannot record who you are: design its lens, have it made, calibrate it, adapt the "
+    "network to it, run it. Start with: opticaldr demo",
+)
+# Typer may bring its own copy of click, so the class of usage errors is reached through its public subclass.
+UsageError: Any = typer.BadParameter.__bases__[0]
+
+for verb in (show.show, doctor.doctor):
+    app.command()(verb)
+
+
+def main() -> None:
+    """Run the command line.
+
+    Exit codes: 0 well, 1 a failed gate or a refused input (one line on stderr says why and what to do),
+    2 wrong usage, 130 stopped with Ctrl-C.
+    """
+    try:
+        sys.exit(app(standalone_mode=False) or 0)
+    except UsageError as usage:
+        usage.show()
+        sys.exit(2)
+    except Refusal as refusal:
+        _fail(str(refusal))
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("stopped; nothing half-made was left behind", code=130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except ModuleNotFoundError as missing:
+        if missing.name is None or missing.name.startswith("opticaldr"):
+            raise
+        _fail(f"this verb needs {missing.name}, which is not installed; opticaldr doctor says what has it")
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        _fail(f"{error.filename or 'a file'}: {error.strerror}; free space, or name another --out")
+
+
+def _fail(line: str, code: int = 1) -> None:
+    sys.stderr.write(f"opticaldr: {' '.join(line.split())}\n")
+    sys.exit(code)

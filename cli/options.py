@@ -1,0 +1,13 @@
+"""Options that every verb shares, so that they read the same everywhere."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", help="Folder to make. Default: runs/<kind>-<short id>.", show_default=False),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout and nothing else.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]
