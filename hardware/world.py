@@ -109,12 +109,12 @@ class World:
         ambient_temperature: kelvin, around which the housing's temperature wanders by ``temperature_swing``.
         status_light: (red, green, blue), each 0 … 1.
         slm_frame_rate: refresh rate of the SLM whose sync line the board listens to, hertz.
-        optic: the optics as built (`opticaldr.models.optics.Optic`), which the simulated camera looks through.
+        optic: the optics as built (`opticaldr.models.optics.Optic`), through which the simulated camera looks.
         scene: what the camera is pointed at, in whatever form the camera in use understands; None is the
             bench with its point source alone.
         pulses: (start, width) in seconds of every pulse that went out on the trigger line.
-        on_pulse: called with (start, width) when a pulse goes out; a simulated camera in external-trigger mode
-            subscribes here.
+        on_pulse: called with (start, width) when a pulse goes out; a simulated camera in external-trigger
+            mode subscribes here.
     """
 
     seed: int = 0
@@ -239,18 +239,14 @@ class World:
             return
         self.stage.flow(seconds)
         if self.shutter_fitted:
-            reach = seconds / self.shutter_time
-            self._blade = (
-                min(1.0, self._blade + reach) if self.shutter_command else max(0.0, self._blade - reach)
-            )
+            reach = seconds / self.shutter_time * (1 if self.shutter_command else -1)
+            self._blade = min(1.0, max(0.0, self._blade + reach))
         if self.paced:
             time.sleep(seconds)
         self.now = until
 
     def _wander(self, quantity: int) -> float:
         """A slow drift in -1 … 1 that is a function of time alone, however time was cut into steps."""
-        phases = self._phases[quantity]
-        terms = (
-            math.sin(2 * math.pi * self.now / p + f) for p, f in zip(_DRIFT_PERIODS, phases, strict=True)
-        )
+        turns = zip(_DRIFT_PERIODS, self._phases[quantity], strict=True)
+        terms = (math.sin(2 * math.pi * self.now / period + phase) for period, phase in turns)
         return sum(terms) / len(_DRIFT_PERIODS)
