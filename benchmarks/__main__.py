@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: every room's figures, each in a process of its own, into benchmarks/RESULTS.md."""
+"""``python -m benchmarks``: every room's figures, each in its own process, into benchmarks/RESULTS.md."""
 
 import json
 import subprocess
