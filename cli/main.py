@@ -58,3 +58,7 @@ def main() -> None:
 def _fail(line: str, code: int = 1) -> None:
     sys.stderr.write(f"opticaldr: {' '.join(line.split())}\n")
     sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()
