@@ -1,4 +1,4 @@
-"""Where faces come from: simulated subjects, photographs, cameras; everything in linear light, without torch."""
+"""Where faces come from: simulated subjects, photographs, cameras; all in linear light."""
 
 from opticaldr.models.data.clips import Clip
 from opticaldr.models.data.colour import linear_to_srgb, srgb_bytes, srgb_to_linear

@@ -50,8 +50,8 @@ def draw_session(rng: np.random.Generator, score: int) -> Track:
 
     Returns:
         One float32 array per factor, ``SESSION_SECONDS * TRACK_RATE`` samples, periodic:
-        ``smile`` (lip corner pull, 0 rest to 1 broad, negative when the corners hang), ``mouth`` (opening, 0 to 1),
-        ``brow`` (0 rest to 1 drawn together and lowered), ``blink`` (lid closure, 0 open to 1 shut),
+        ``smile`` (lip corner pull, 0 rest to 1 broad, negative when the corners hang), ``mouth`` (opening,
+        0 to 1), ``brow`` (inner ends, 0 rest to 1 raised in grief), ``blink`` (lid closure, 0 open to 1 shut),
         ``gaze_x``, ``gaze_y`` (eye in head, radians, right and down positive), ``yaw``, ``pitch``, ``roll``
         (head, radians; nose to the right of the image, nose down, clockwise in the image positive).
     """
@@ -147,7 +147,7 @@ def _events(
     amplitude: float,
     spread: float = 0.35,
 ) -> Samples:
-    """Poisson events: raised-cosine onset and offset of `rise` seconds around a plateau; the strongest wins."""
+    """Poisson events: raised-cosine onset and offset of `rise` seconds about a plateau; the strongest wins."""
     total = np.zeros(count)
     clock = np.arange(count) / TRACK_RATE
     for _ in range(rng.poisson(per_minute * SESSION_SECONDS / 60.0)):

@@ -92,7 +92,7 @@ _RIMS = [(24, 24, 28), (84, 52, 32), (120, 30, 34), (60, 70, 96), (150, 132, 90)
 
 
 def draw_identity(rng: np.random.Generator) -> Identity:
-    """Draw a person. All parameters are independent, except where anatomy ties them (hair and brow colour)."""
+    """Draw a person. Parameters are independent, except where nature ties them (skin and hair, hair and brows)."""
 
     def normal(mean: float, spread: float) -> float:
         return mean + spread * float(np.clip(rng.standard_normal(), -2.2, 2.2))
@@ -101,37 +101,37 @@ def draw_identity(rng: np.random.Generator) -> Identity:
         return bool(rng.random() < probability)
 
     tone = float(rng.beta(1.2, 1.6))
-    skin = _mix(_SKIN, tone, rng, 0.05)
+    skin = _mix(_SKIN, tone, rng, 0.025)
     hair = _mix(_HAIR[:3] if tone > 0.55 and chance(0.85) else _HAIR, float(rng.random()), rng, 0.06)
     length = float(rng.choice([0.05, 0.35, 0.75, 1.05], p=[0.45, 0.2, 0.2, 0.15]))
     bearded = length < 0.3 and chance(0.45)
     return Identity(
         temple=normal(0.415, 0.022),
         cheek=normal(0.435, 0.022),
-        jaw=normal(0.345, 0.03),
-        chin=normal(0.165, 0.03),
+        jaw=normal(0.325, 0.03),
+        chin=normal(0.15, 0.03),
         crown=normal(-0.70, 0.04),
-        length=normal(0.70, 0.045),
+        length=normal(0.685, 0.045),
         relief=normal(1.0, 0.25),
         eye_distance=normal(0.197, 0.015),
-        eye_length=normal(0.088, 0.009),
-        eye_opening=normal(0.037, 0.006),
-        eye_slant=normal(0.06, 0.08),
-        iris_radius=normal(0.041, 0.002),
-        brow_height=normal(0.125, 0.02),
+        eye_length=normal(0.096, 0.009),
+        eye_opening=normal(0.046, 0.007),
+        eye_slant=normal(0.05, 0.08),
+        iris_radius=normal(0.047, 0.003),
+        brow_height=normal(0.14, 0.02),
         brow_length=normal(0.115, 0.014),
         brow_thickness=normal(0.022, 0.007),
         brow_arch=normal(0.03, 0.015),
-        brow_slant=normal(0.04, 0.09),
+        brow_slant=normal(0.0, 0.07),
         nose_length=normal(0.265, 0.03),
         nose_width=normal(0.095, 0.015),
         nose_bridge=normal(0.042, 0.009),
         nose_height=normal(0.2, 0.04),
         mouth_height=normal(0.43, 0.025),
         mouth_width=normal(0.15, 0.019),
-        upper_lip=normal(0.032, 0.01),
-        lower_lip=normal(0.045, 0.011),
-        cupid=normal(0.3, 0.15),
+        upper_lip=normal(0.038, 0.010),
+        lower_lip=normal(0.052, 0.012),
+        cupid=normal(0.28, 0.12),
         ear_size=normal(0.14, 0.02),
         ear_stand=normal(0.05, 0.02),
         hairline=normal(-0.43, 0.06),

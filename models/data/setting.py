@@ -1,4 +1,4 @@
-"""Where somebody sits: light, background, clothes and place in the frame. It tells nothing about the person."""
+"""Where somebody sits: light, background, clothes, place in the frame. It tells nothing about the person."""
 
 from __future__ import annotations
 
