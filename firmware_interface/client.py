@@ -176,7 +176,7 @@ class Board:
     # Stage
 
     def home(self) -> None:
-        """Find the low end switch: where it lets go on the way up is position 0. Blocks until the stage stands.
+        """Find the low end switch: where it lets go on the way up is position 0. Blocks until done.
 
         Raises StageLost when the switch is not found.
         """
@@ -184,7 +184,7 @@ class Board:
         self._await_motion(wire.HOMED)
 
     def move_to(self, position: float) -> float:
-        """Move the stage to ``position`` metres from home and return the position reached, a whole number of steps.
+        """Move the stage to ``position`` metres from home; returns the position reached, a whole step.
 
         Every position is approached from below, which takes up the play of the drive. Blocks until the stage
         stands. Raises BeyondLimits, NotHomed, Busy, StageLost.
@@ -219,7 +219,7 @@ class Board:
     # Trigger, senses
 
     def trigger(self, seconds: float, *, after_slm_frames: int = 0) -> None:
-        """Send one pulse of ``seconds`` (in whole microseconds) down the trigger line; blocks until it is over.
+        """Send one pulse of ``seconds`` (whole microseconds) down the trigger line; blocks until it is over.
 
         With ``after_slm_frames``, it begins at that edge of the SLM's frame sync, counted from now.
         Raises BeyondLimits, Busy, SlmSilent.
@@ -233,8 +233,8 @@ class Board:
             if self.port.now() >= until:
                 self.stop()
                 raise SlmSilent(
-                    f"no pulse within {seconds + 1.0 + 0.1 * after_slm_frames:.1f} s: the SLM's frame sync is
-                    silent", "switch the SLM on and connect its sync output, see hardware/board/README.md",
+                    "the pulse did not come: the SLM's frame sync is silent",
+                    "switch the SLM on and connect its sync output, see hardware/board/README.md",
                 )
             self.port.wait(min(_LOOK, seconds))
 

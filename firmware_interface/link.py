@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
 
 import serial
 
 from opticaldr.firmware_interface.errors import cannot_open
-
-T = TypeVar("T")
 
 _BLOCK = 0.01  # seconds for which one read of the port may block
 
@@ -95,29 +94,32 @@ class SerialLink:
     def read(self, timeout: float) -> bytes:
         """See :class:`Link`."""
         until = time.monotonic() + timeout
-        while True:
-            waiting = _touch(lambda: int(self._port.in_waiting))
-            if waiting:
-                return _touch(lambda: bytes(self._port.read(waiting)))
-            if time.monotonic() >= until:
-                return b""
-            first = _touch(lambda: bytes(self._port.read(1)))
-            if first:
-                return first
+        with _vanishing():
+            while True:
+                waiting = self._port.in_waiting
+                if waiting:
+                    return bytes(self._port.read(waiting))
+                if time.monotonic() >= until:
+                    return b""
+                first = self._port.read(1)
+                if first:
+                    return bytes(first)
 
     def write(self, data: bytes) -> None:
         """See :class:`Link`."""
-        _touch(lambda: self._port.write(data))
+        with _vanishing():
+            self._port.write(data)
 
     def close(self) -> None:
         """See :class:`Link`."""
         self._port.close()
 
 
-def _touch(use: Callable[[], T]) -> T:
-    """Use the port. pyserial shows a vanished one in several ways; here they all become OSError."""
+@contextmanager
+def _vanishing() -> Iterator[None]:
+    """Pyserial shows a port that has vanished in several ways; here they all become OSError."""
     try:
-        return use()
+        yield
     except OSError:
         raise
     except Exception as error:  # termios.error, TypeError on a closed descriptor

@@ -1,4 +1,4 @@
-"""One conversation with a board: greeting, commands that are acted on once, events, signs of life, reconnection."""
+"""One conversation with a board: greeting, commands acted on once, events, signs of life, reconnection."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class Session:
         return struct.unpack(command.answers, answer)
 
     def events(self, timeout: float | None = None) -> Iterator[Event]:
-        """Events as they come; ends after ``timeout`` seconds without one. Keeps the last 4096 not yet read."""
+        """Events as they come; ends after ``timeout`` seconds without one. Keeps the last 4096 unread."""
         last = self.port.now()
         while True:
             if self._events:
@@ -237,7 +237,7 @@ class Session:
         self._spoke = self.port.now()
 
     def _pump(self, timeout: float) -> None:
-        """Read what comes within ``timeout``: replies are put where they are waited for, events in the queue."""
+        """Read what comes within ``timeout``: replies go where they are waited for, events in the queue."""
         assert self._link is not None
         data = self._link.read(timeout)
         if not self._greeted and data:

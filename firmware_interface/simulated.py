@@ -1,4 +1,4 @@
-"""A simulated board: the firmware itself, running in the simulated world, at the other end of an in-memory line."""
+"""A simulated board: the firmware itself in the simulated world, at the other end of an in-memory line."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ except ImportError:
 
 
 def run() -> None:
-    """Serve the host for ever; if this ever ends or hangs, the watchdog resets the chip and the pins fall safe."""
+    """Serve the host for ever; if this ends or hangs, the watchdog resets the chip and the pins fall safe."""
     micropython.kbd_intr(-1)  # the line carries any byte, also 0x03
     board = Application(Hal())
     line_in, line_out = sys.stdin.buffer, sys.stdout.buffer
