@@ -1,0 +1,122 @@
+"""The command line as a person meets it: the real process, its two streams and its exit code."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from opticaldr.artefacts import create
+
+VERBS = (
+    "design",
+    "fabricate",
+    "calibrate",
+    "finetune",
+    "export",
+    "run",
+    "evaluate",
+    "demo",
+    "show",
+    "doctor",
+)
+
+
+def opticaldr(*arguments, cwd=None):
+    command = [sys.executable, "-m", "opticaldr.cli.main", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False)
+
+
+@pytest.fixture
+def mask(tmp_path):
+    with create("design", tmp_path / "design", seed=7) as draft:
+        (draft.path / "height.bin").write_bytes(b"height")
+    with create("mask", tmp_path / "mask", parents=[draft.sealed()]) as draft:
+        (draft.path / "mask.stl").write_bytes(b"stl")
+    return draft.sealed()
+
+
+def refused(*arguments, naming, code=1):
+    done = opticaldr(*arguments)
+    assert done.returncode == code, done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert naming in done.stderr
+    return done.stderr
+
+
+def test_every_verb_is_listed_and_explains_itself():
+    overview = opticaldr("--help")
+    assert overview.returncode == 0
+    for verb in VERBS:
+        assert f"\n  {verb} " in overview.stdout
+        page = opticaldr(verb, "--help")
+        assert page.returncode == 0
+        assert "--json" in page.stdout
+
+
+def test_help_imports_nothing_heavy():
+    script = (
+        "import sys; sys.argv = ['opticaldr', '--help']\n"
+        "from opticaldr.cli.main import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "heavy = {'numpy', 'torch', 'cv2', 'scipy', 'matplotlib', 'pydantic', 'onnxruntime'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_wrong_usage_exits_with_2_and_shows_the_usage():
+    assert "No such command" in refused("paint", naming="Usage: opticaldr", code=2)
+    refused("show", naming="ARTEFACT", code=2)
+    refused("show", "x", "--speed", naming="--speed", code=2)
+
+
+def test_show_prints_the_manifest_and_the_ancestry(mask):
+    done = opticaldr("show", mask.path)
+    assert done.returncode == 0
+    assert f"mask {mask.id[:8]}" in done.stdout
+    assert f"└─ design {mask.manifest.parents[0][:8]}" in done.stdout
+    assert "mask.stl" in done.stdout
+
+
+def test_show_json_is_one_object_and_nothing_else(mask):
+    done = opticaldr("show", mask.path, "--json")
+    manifest = json.loads(done.stdout)
+    assert manifest["id"] == mask.id
+    assert done.stderr == ""
+
+
+def test_show_refuses_in_one_line(mask, tmp_path):
+    (mask.path / "mask.stl").write_bytes(b"stk")
+    line = refused("show", mask.path, naming="mask.stl")
+    assert line.count("\n") == 1
+    refused("show", tmp_path / "nothing", naming="does not exist")
+
+
+def test_a_closed_pipe_is_not_a_traceback(mask):
+    done = subprocess.run(
+        f"{sys.executable} -m opticaldr.cli.main show {mask.path} | head -n 1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""
+
+
+def test_doctor_says_what_each_extra_unlocks():
+    done = opticaldr("doctor", "--json")
+    assert done.returncode == 0
+    report = json.loads(done.stdout)
+    assert report["base"] == "complete"
+    assert "finetune" in report["design"]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written_is_named(mask, tmp_path):
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o500)
+    refused("fabricate", mask.path, "--out", locked / "mask", naming=str(locked))
