@@ -105,6 +105,7 @@ class World:
         shutter_command: whether the shutter blade is asked to be open.
         shutter_time: seconds the blade needs from one end to the other.
         shutter_fitted: False when the blade was unplugged: it stays where it is and its sense switch is open.
+        shutter_jammed: True while the blade sticks where it is.
         cover_closed: the tamper switch; False when somebody opened the housing.
         ambient_temperature: kelvin, around which the housing's temperature wanders by ``temperature_swing``.
         status_light: (red, green, blue), each 0 … 1.
@@ -131,6 +132,7 @@ class World:
     shutter_command: bool = False
     shutter_time: float = 0.08
     shutter_fitted: bool = True
+    shutter_jammed: bool = False
     cover_closed: bool = True
     ambient_temperature: float = 295.15
     temperature_swing: float = 0.4
@@ -239,7 +241,7 @@ class World:
         if seconds <= 0:
             return
         self.stage.flow(seconds)
-        if self.shutter_fitted:
+        if self.shutter_fitted and not self.shutter_jammed:
             reach = seconds / self.shutter_time * (1 if self.shutter_command else -1)
             self._blade = min(1.0, max(0.0, self._blade + reach))
         if self.paced:
