@@ -34,7 +34,7 @@ def main() -> None:
     2 wrong usage, 130 stopped with Ctrl-C.
     """
     try:
-        sys.exit(app(standalone_mode=False) or 0)
+        sys.exit(app(prog_name="opticaldr", standalone_mode=False) or 0)
     except UsageError as usage:
         usage.show()
         sys.exit(2)
