@@ -29,7 +29,7 @@ class Application:
         self._boot = hal.random()
         self._started = self._heard = self._spoke = hal.milliseconds()
         self._session: int | None = None
-        self._latest: int | None = None  # a session that ended does not come back by an old HELLO
+        self._begun: list[int] = []  # the latest sessions: an old HELLO does not bring one back
         self._sequence = 0  # of the last command carried out, and what was answered to it
         self._answer = b""
         self._event_sequence = 0
@@ -106,8 +106,9 @@ class Application:
         if len(body) < 5:
             return
         protocol, session = struct.unpack("<BI", body[:5])
-        if protocol == wire.PROTOCOL and session != self._latest:
-            self._session = self._latest = session
+        if protocol == wire.PROTOCOL and session not in self._begun:
+            self._session = session
+            self._begun = [session, *self._begun[:7]]
             self._sequence = sequence
             self._answer = b""
             self._patience = wire.PATIENCE_MS

@@ -125,6 +125,14 @@ def test_a_session_that_ended_does_not_come_back_by_an_old_hello(bench: Bench) -
     assert refusals(bench.say(wire.SOURCE, 1, 4095)) == [wire.NO_SESSION]
 
 
+def test_an_old_hello_between_two_sessions_does_not_let_old_commands_in(bench: Bench) -> None:
+    bench.say(wire.TRIGGER, 1, 100, 0)
+    bench.say(wire.HELLO, 2, wire.PROTOCOL, 2)
+    bench.say(wire.HELLO, 0, wire.PROTOCOL, 1)
+    assert refusals(bench.say(wire.TRIGGER, 1, 100, 0)) == [wire.STALE]
+    assert len(bench.world.pulses) == 1
+
+
 def test_opening_the_cover_darkens_and_closes(bench: Bench) -> None:
     bench.say(wire.SOURCE, 1, 4095)
     bench.say(wire.SHUTTER, 2, 1)
