@@ -19,10 +19,11 @@ Typical use::
 * Arrays are upright images: a point on the right of the scene is on the right of the array. Use odd sides for PSFs.
 """
 
-from opticaldr.models.optics.geometry import face_width, magnification, pupil_positions, pupil_transmission
+from opticaldr.models.optics.geometry import face_width, magnification, pupil_mask, pupil_positions
 from opticaldr.models.optics.imaging import form_image
 from opticaldr.models.optics.optic import Optic
-from opticaldr.models.optics.psf import psf, psf_bank, sensor_field
+from opticaldr.models.optics.psf import psf, psf_bank
+from opticaldr.models.optics.sampling import check_sampling
 from opticaldr.models.optics.sensor import bayer_masks, expose, expose_raw, response_pattern
 from opticaldr.models.optics.specs import (
     COLOURS,
@@ -60,6 +61,7 @@ __all__ = [
     "Seidel",
     "SensorSpec",
     "bayer_masks",
+    "check_sampling",
     "expose",
     "expose_raw",
     "face_width",
@@ -74,10 +76,9 @@ __all__ = [
     "preset",
     "psf",
     "psf_bank",
+    "pupil_mask",
     "pupil_positions",
-    "pupil_transmission",
     "response_pattern",
-    "sensor_field",
     "zernike",
     "zernike_basis",
     "zernike_height",

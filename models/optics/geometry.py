@@ -1,20 +1,42 @@
-"""Where things lie: sample positions, magnification, the size of a face on the sensor.
+"""Where things lie: sample positions, path lengths, magnification, the size of a face on the sensor.
 
 One frame serves scene, mask and sensor: x right, y down, as seen from the sensor looking at the scene. A lens
-turns the image over; sensor arrays are stored the right way up, as a camera delivers them, so the array's +x is the
-sensor plane's −x, and a point to the right of the axis appears on the right.
+turns the image over; sensor arrays are stored the right way up, as a camera delivers them, so the array's
++x is the sensor plane's −x, and a point to the right of the axis appears on the right.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
 from opticaldr.errors import Refusal
+from opticaldr.models.optics.arrays import Array
 from opticaldr.models.optics.specs import OpticsSpec
+
+Field = tuple[float, float]
+"""Tangents of the field angle in x and y: how far off axis a point lies, divided by its depth."""
+
+ON_AXIS: Field = (0.0, 0.0)
 
 
 def centred(count: int, pitch: float) -> NDArray[np.float64]:
-    """Centres of `count` samples at `pitch`, with the origin in the middle (between two samples where even)."""
+    """Positions of `count` samples at `pitch` with the origin in their middle (between two where even)."""
     return (np.arange(count) - (count - 1) / 2) * pitch
+
+
+def pupil_positions(spec: OpticsSpec) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """x and y of the height map's samples in metres, each [y, x]."""
+    axis = centred(spec.pupil.samples, spec.pupil.pitch)
+    x, y = np.meshgrid(axis, axis)
+    return x, y
+
+
+def pupil_mask(spec: OpticsSpec) -> NDArray[np.bool_]:
+    """Which samples of the height map have their centre inside the stop: [y, x]."""
+    x, y = pupil_positions(spec)
+    if spec.pupil.shape == "square":
+        return np.ones_like(x, dtype=bool)
+    inside: NDArray[np.bool_] = x * x + y * y <= (spec.pupil.diameter / 2) ** 2
+    return inside
 
 
 def magnification(spec: OpticsSpec, depth: float) -> float:
@@ -28,30 +50,29 @@ def face_width(spec: OpticsSpec, depth: float) -> float:
     return magnification(spec, depth) * spec.scene.face_width / spec.sensor.superpixel
 
 
-def pupil_positions(spec: OpticsSpec) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """x and y of the height map's samples in metres, each [y, x]."""
-    axis = centred(spec.pupil.samples, spec.pupil.pitch)
-    x, y = np.meshgrid(axis, axis)
-    return x, y
+def relative_distance(
+    x: NDArray[np.float64], y: NDArray[np.float64], distance: float, field: Field
+) -> NDArray[np.float64]:
+    """Path from pupil points to a point, less the path from the pupil's centre, in metres.
 
-
-def pupil_transmission(spec: OpticsSpec, oversampling: int = 8) -> NDArray[np.float64]:
-    """Fraction of each sample's square that lies inside the stop: [y, x] in [0, 1]."""
-    if spec.pupil.shape == "square":
-        return np.ones((spec.pupil.samples, spec.pupil.samples))
-    fine = centred(spec.pupil.samples * oversampling, spec.pupil.pitch / oversampling)
-    half_chord = np.sqrt(np.maximum((spec.pupil.diameter / 2) ** 2 - fine**2, 0))
-    edge = centred(spec.pupil.samples, spec.pupil.pitch) - spec.pupil.pitch / 2
-    # Along x the covered length is exact; along y it is averaged over `oversampling` lines.
-    right = np.clip(half_chord[:, None] - edge, 0, spec.pupil.pitch)
-    left = np.clip(-half_chord[:, None] - edge, 0, spec.pupil.pitch)
-    covered: NDArray[np.float64] = (right - left) / spec.pupil.pitch
-    return covered.reshape(spec.pupil.samples, oversampling, spec.pupil.samples).mean(axis=1)
+    The point lies `distance` away along the axis and ``distance * field`` off it. Written as
+    (ρ² − 2ρ·p)/(R + R₀), which keeps the digits that R − R₀ would lose.
+    """
+    px, py = field[0] * distance, field[1] * distance
+    centre = np.sqrt(distance**2 + px**2 + py**2)
+    difference = x * x + y * y - 2 * (x * px + y * py)
+    relative: NDArray[np.float64] = difference / (np.sqrt(centre**2 + difference) + centre)
+    return relative
 
 
 def check_depth(depth: float) -> None:
     """Refuse a depth that is not a positive, finite number of metres."""
     if not (np.isfinite(depth) and depth > 0):
-        raise Refusal(
-            f"depth is {depth} m", "give the distance from pupil to subject as a positive number of metres"
-        )
+        raise Refusal(f"depth is {depth} m", "give the distance from pupil to subject in metres, above 0")
+
+
+def check_height(height: Array, spec: OpticsSpec) -> None:
+    """Refuse a height map that does not lie on the pupil's grid."""
+    expected = (spec.pupil.samples, spec.pupil.samples)
+    if tuple(height.shape) != expected:
+        raise Refusal(f"height has shape {tuple(height.shape)}", f"pupil.samples asks for {expected}")

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from opticaldr.errors import Refusal
-from opticaldr.models.optics.psf import check_height
+from opticaldr.models.optics.geometry import check_height
 from opticaldr.models.optics.specs import OpticsSpec
 
 
@@ -22,6 +22,8 @@ class Optic:
     def __post_init__(self) -> None:
         object.__setattr__(self, "height", np.asarray(self.height, dtype=np.float64))
         check_height(self.height, self.spec)
+        if not np.all(np.isfinite(self.height)):
+            raise Refusal("height is not finite everywhere", "look for NaN or infinity in the height map")
 
     def write(self, folder: Path) -> None:
         """Write `optics.json` and `height.npy` into an existing folder."""

@@ -1,18 +1,23 @@
 """The point spread function of a mask, with the quadratic phase factored out.
 
-A point at depth d sends a spherical wave to the pupil; mask, stock lens and stop act on it there; the sensor lies at
-distance z. Seen from the point u₀ of the sensor where the chief ray lands, the Huygens path from pupil point ξ is
+A point at depth d sends a spherical wave to the pupil; mask, stock lens and stop act on it there; the sensor lies z
+behind. Around the point v₀ of the sensor where the chief ray lands, the path from pupil point ξ is
 
-    R(u, ξ) = R(u₀, ξ) + s(ξ)·(u − u₀) + …,        s = ∂R/∂u = direction cosines of the ray from ξ to u₀.
+    R(v, ξ) = R(v₀, ξ) + (v₀ − ξ)/R(v₀, ξ) · (v − v₀) + …
 
-The first term, hundreds of waves deep, converges on u₀ just as the lens does: the two cancel in closed form and never have
-to be sampled. What is left of the phase, φ, is the mask's departure from a lens, defocus and aberrations, and the field
-on the sensor is its Fourier transform over direction cosines,
+Its first term, hundreds of waves deep, is a wave that converges on v₀, which is just what the lens makes: the two cancel in
+closed form (`path`) and never have to be sampled. What remains, the path L of the mask's departure from a lens, of defocus and
+of aberrations, is gentle. With the rays' direction cosines s = (ξ − v₀)/R as the pupil's coordinate (`pupil`), and the
+sensor read upright, u = −(v − v₀), the field is a plain Fourier transform,
 
-    U(u) = (1/λ) ∫ A(s) exp(iφ(s)) exp(−ik s·u) d²s ,
+    U(u) = (1/λ) ∫ A(s) exp(ikL(s)) exp(ik s·u) d²s ,
 
-evaluated only at the pixels wanted, as two matrix products E_y · (A exp iφ) · E_xᵀ: no padding, no wrap-around, any pixel
-pitch. With Parseval, |U|² over the power through the stop is the PSF as an energy fraction per pixel.
+taken at the sensor points wanted and nowhere else (`fourier`): no padding, no wrap-around, any pixel pitch. The pupil is sampled
+as coarsely as the slope of L allows (`sampling`), its rim integrated exactly (`quadrature`). By Parseval's theorem |U|² over the
+energy through the stop is the fraction of it that falls on a unit of area.
+
+The next term of R, −k[(s·u)² + |s|²|u|²/2]/2z, is left out: for the paper's optics it is below 0.01 rad within 0.1 mm of the
+chief ray. The tests measure what that costs against the exact angular spectrum.
 """
 
 from collections.abc import Sequence
@@ -22,14 +27,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opticaldr.errors import Refusal
-from opticaldr.models.optics.arrays import Array, constant, like
-from opticaldr.models.optics.geometry import centred, check_depth, pupil_positions, pupil_transmission
+from opticaldr.models.optics.arrays import Array, like
+from opticaldr.models.optics.fourier import fourier_power
+from opticaldr.models.optics.geometry import ON_AXIS, Field, centred, check_depth, check_height
+from opticaldr.models.optics.path import fixed_path
+from opticaldr.models.optics.pupil import pupil_grid
+from opticaldr.models.optics.sampling import samples_needed, steepness
 from opticaldr.models.optics.specs import OpticsSpec
-
-Field = tuple[float, float]
-"""Tangents of the field angle in x and y: where the point lies, divided by its depth."""
-
-ON_AXIS: Field = (0.0, 0.0)
 
 
 def psf_bank(
@@ -41,129 +45,97 @@ def psf_bank(
     shape: tuple[int, int] | None = None,
     binned: bool = True,
 ) -> Array:
-    """PSFs of every depth, field point and colour, as energy fractions.
+    """PSFs of every depth, field point and colour, as energy fractions integrated over each pixel's area.
 
-    Each window is centred on the chief ray, so that field and shape are independent; energy outside it is
-    ``1 - psf.sum((-2, -1))``. Values are integrated over the pixel's area.
+    Each window is centred on the chief ray. The energy outside it is ``1 - bank.sum((-2, -1))``.
 
     Args:
-        height: mask thickness [y, x] in metres on the pupil's square grid; NumPy array or torch tensor
-            (differentiable), float32 or float64, which is also the precision of the result.
+        height: mask thickness [y, x] in metres on the pupil's square grid, float32 or float64: a NumPy array or a
+            torch tensor (then the result is differentiable).
         spec: the optics.
         depths: metres from pupil to point.
-        fields: tangents (x, y) of the field angles; without it the point is on axis and the result has no field axis.
+        fields: tangents (x, y) of field angles. Without it points lie on the axis and the result has no field axis.
         shape: rows and columns of the window, in superpixels if `binned`, else in raw pixels; the whole sensor
             by default.
         binned: superpixels of ``spec.sensor.superpixel``, or raw pixels of ``spec.sensor.pitch``.
 
     Returns:
-        [depth, field, colour, y, x], or [depth, colour, y, x] without `fields`. Colours are red, green, blue.
+        [depth, field, colour, y, x], or [depth, colour, y, x] without `fields`; colours are red, green, blue.
+
+    Raises:
+        Refusal: a depth, wavelength or height map that makes no sense, or a map too coarse for its slopes.
     """
     xp = array_api_compat.array_namespace(height)
     weights = like(spec.spectral_weights, height)
-    rows = []
+    points = []
     for depth in depths:
         for field in fields if fields is not None else [ON_AXIS]:
-            spectrum = [
-                psf(height, spec, wavelength, depth, field=field, shape=shape, binned=binned)
-                for wavelength in spec.sensor.wavelengths
-            ]
-            rows.append(xp.tensordot(weights, xp.stack(spectrum), axes=([1], [0])))
-    bank = xp.stack(rows)
-    if fields is None:
-        return bank
-    return xp.reshape(bank, (len(depths), len(fields), *bank.shape[1:]))
+            spectrum = psf(
+                height, spec, spec.sensor.wavelengths, depth, field=field, shape=shape, binned=binned
+            )
+            points.append(xp.tensordot(weights, spectrum, axes=([1], [0])))
+    bank = xp.stack(points)
+    return bank if fields is None else bank.reshape(len(depths), len(fields), *bank.shape[1:])
 
 
 def psf(
     height: Array,
     spec: OpticsSpec,
-    wavelength: float,
+    wavelengths: Sequence[float],
     depth: float,
     *,
     field: Field = ON_AXIS,
     shape: tuple[int, int] | None = None,
     binned: bool = True,
+    integrated: bool = True,
 ) -> Array:
-    """PSF at one wavelength: energy fractions [y, x], integrated over each pixel's area."""
+    """PSFs [wavelength, y, x] of one point at each of `wavelengths`, as energy fractions.
+
+    `integrated` over each pixel's area, or else sampled at the pixels' centres (times the area).
+    """
+    _check(height, spec, wavelengths, depth)
+    xp = array_api_compat.array_namespace(height)
     pitch = spec.sensor.superpixel if binned else spec.sensor.pitch
     shape = shape or (spec.sensor.binned_shape if binned else spec.sensor.shape)
-    # The finest fringe of |U|² has the period λz/D; more samples than that a pixel and the sum is the integral.
-    fine = max(1, int(np.ceil(pitch * spec.pupil.diameter / (wavelength * spec.sensor_distance))))
-    fine_shape = (shape[0] * fine, shape[1] * fine)
-    field_on_sensor = sensor_field(
-        height, spec, wavelength, depth, field=field, shape=fine_shape, pitch=pitch / fine
-    )
-    intensity = field_on_sensor.real**2 + field_on_sensor.imag**2
-    if fine == 1:
-        return intensity
-    return intensity.reshape(shape[0], fine, shape[1], fine).sum(-1).sum(-2)
+    steep = steepness(height, spec, wavelengths[0], depth, field)
+    window = pitch * max(shape)
+    samples = max(samples_needed(steep, spec, wavelength, depth, window) for wavelength in wavelengths)
+    grid = pupil_grid(spec, samples, field)
+    mask = grid.height(height)
+    fixed = like(fixed_path(spec, grid.x, grid.y, depth, field), height)
+    weights = like(grid.weights, height)
+    result = []
+    for wavelength in wavelengths:
+        k = 2 * np.pi / wavelength
+        phase = k * ((spec.mask.material.index(wavelength) - 1) * mask + fixed)
+        pupil = xp.stack([weights * xp.cos(phase), weights * xp.sin(phase)], axis=1)
+        nodes, node_weights = (
+            _pixel_nodes(spec, wavelength, pitch) if integrated else (np.zeros(1), np.ones(1))
+        )
+        u = tuple((centred(side, pitch)[:, None] + nodes).ravel() for side in shape)
+        power = fourier_power(pupil, k, (grid.s_y, grid.s_x), u)
+        ds = (grid.s_x[1] - grid.s_x[0]) * (grid.s_y[1] - grid.s_y[0])
+        w = like(node_weights * (pitch * np.sqrt(ds) / wavelength), height)
+        power = power.reshape(shape[0], len(nodes), shape[1], len(nodes)) @ w
+        result.append(xp.tensordot(power, w, axes=([1], [0])))
+    return xp.stack(result)
 
 
-def sensor_field(
-    height: Array,
-    spec: OpticsSpec,
-    wavelength: float,
-    depth: float,
-    *,
-    field: Field = ON_AXIS,
-    shape: tuple[int, int],
-    pitch: float,
-) -> Array:
-    """Complex field [y, x] at points `pitch` apart around the chief ray, without its quadratic phase.
+def _pixel_nodes(
+    spec: OpticsSpec, wavelength: float, pitch: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Gauss-Legendre points across a pixel of side `pitch`, and their weights (sum 1).
 
-    Scaled so that |U|² is the fraction of the energy through the stop in a square of `pitch`.
+    |U|² holds no fringe finer than λz/D, so two points more than the fringes that fit on the pixel integrate it.
     """
+    fringes = pitch * spec.pupil.diameter / (wavelength * spec.sensor_distance)
+    nodes, weights = np.polynomial.legendre.leggauss(int(np.ceil(fringes)) + 2)
+    return nodes * pitch / 2, weights / 2
+
+
+def _check(height: Array, spec: OpticsSpec, wavelengths: Sequence[float], depth: float) -> None:
     check_height(height, spec)
-    if not (np.isfinite(wavelength) and wavelength > 0):
-        raise Refusal(f"wavelength is {wavelength} m", "give a positive number of metres")
     check_depth(depth)
-    xp = array_api_compat.array_namespace(height)
-    k = 2 * np.pi / wavelength
-    amplitude = pupil_transmission(spec)
-    fixed = amplitude * np.exp(1j * k * fixed_path(spec, depth, field))
-    phase = height * (k * (spec.mask.material.index(wavelength) - 1))
-    pupil = like(fixed, height) * xp.exp(1j * phase)
-    scale = pitch * spec.pupil.pitch / (wavelength * spec.sensor_distance)
-    scale /= spec.pupil.pitch * np.sqrt(np.sum(amplitude**2))
-    scale *= spec.pupil.pitch
-    cosines = centred(spec.pupil.samples, spec.pupil.pitch) / spec.sensor_distance
-    to_rows = np.exp(1j * k * np.outer(centred(shape[0], pitch), cosines))
-    to_columns = np.exp(1j * k * np.outer(cosines, centred(shape[1], pitch)))
-    return like(scale * to_rows, height) @ pupil @ like(to_columns, height)
-
-
-def fixed_path(spec: OpticsSpec, depth: float, field: Field) -> NDArray[np.float64]:
-    """Optical path [y, x] in metres over the pupil of all but the mask, relative to the chief ray.
-
-    The source's spherical wave, less the wave that the stock lens takes to a point (with one), or plus the sphere that
-    converges on the sensor (without): either way the depth-sized quadratic terms have cancelled in float64.
-    """
-    x, y = pupil_positions(spec)
-    source = sphere(x, y, depth, field)
-    if spec.lens is not None:
-        return source - sphere(x, y, spec.lens.focus, field)
-    return source + sphere(x, y, spec.sensor_distance, (-field[0], -field[1]))
-
-
-def sphere(
-    x: NDArray[np.float64], y: NDArray[np.float64], distance: float, field: Field
-) -> NDArray[np.float64]:
-    """Distance from pupil points to the point `distance` away in direction `field`, relative to the pupil's centre.
-
-    Written as (ρ² − 2ρ·p)/(R + R₀), which keeps all digits where R − R₀ would lose them.
-    """
-    px, py = field[0] * distance, field[1] * distance
-    centre = np.sqrt(distance**2 + px**2 + py**2)
-    difference = x * x + y * y - 2 * (x * px + y * py)
-    relative: NDArray[np.float64] = difference / (np.sqrt(centre**2 + difference) + centre)
-    return relative
-
-
-def check_height(height: Array, spec: OpticsSpec) -> None:
-    """Refuse a height map that is not [samples, samples] of finite metres."""
-    expected = (spec.pupil.samples, spec.pupil.samples)
-    if tuple(height.shape) != expected:
-        raise Refusal(f"height has shape {tuple(height.shape)}", f"pupil.samples asks for {expected}")
-    if not np.all(np.isfinite(constant(height))):
-        raise Refusal("height is not finite everywhere", "look for NaN or infinity in the height map")
+    for wavelength in wavelengths:
+        if not (np.isfinite(wavelength) and wavelength > 0):
+            raise Refusal(f"wavelength is {wavelength} m", "give a positive number of metres")

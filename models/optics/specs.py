@@ -94,6 +94,21 @@ class MaskSpec(_Spec):
     modes: Annotated[int, Field(ge=1, le=2000)] = 15
     start: dict[Annotated[int, Field(ge=1)], Finite] = {}
     max_sag: Positive | None = None
+    """Deepest relief the process can make, from lowest to highest point."""
+    wrap: Annotated[int, Field(ge=1)] | None = None
+    """Fold the relief at this many waves of the design wavelength."""
+    levels: Annotated[int, Field(ge=2)] | None = None
+    """Number of equally spaced heights the process can make."""
+    min_feature: Positive | None = None
+    """Smallest structure the process can make."""
+
+    @property
+    def stepped(self) -> bool:
+        """Whether the relief has steps, between which interpolation would invent heights."""
+        return self.surface == "pixel" or self.wrap is not None or self.levels is not None
+
+    def __hash__(self) -> int:
+        return hash(self.model_dump_json())  # `start` is a dict
 
     @model_validator(mode="after")
     def _start_within_modes(self) -> Self:

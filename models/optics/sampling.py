@@ -1,0 +1,129 @@
+"""How finely the pupil has to be sampled, and a refusal where a height map is too coarse for its slopes.
+
+A pupil sampled every Δs in direction cosine repeats the sensor field every λ/Δs. A ray that leaves the pupil where the
+path has the slope g = ∂L/∂s lands g away from the chief ray. With all rays within ±g and a window of width w, nothing folds
+back into the window if λ/Δs ≥ w/2 + max(g, w/2). Diffraction blurs the rays' edge, hence a guard.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opticaldr.errors import Refusal
+from opticaldr.models.optics.arrays import Array, constant
+from opticaldr.models.optics.geometry import Field, pupil_mask, pupil_positions
+from opticaldr.models.optics.path import fixed_path
+from opticaldr.models.optics.pupil import MARGIN
+from opticaldr.models.optics.specs import OpticsSpec
+
+GUARD = 2.0
+"""Finer sampling than the rays need, for the light that diffraction throws beyond them."""
+
+
+@dataclass(frozen=True)
+class Steepness:
+    """Largest change of path between neighbouring samples of the height map inside the stop, in metres.
+
+    `path` is the whole path's at `index` and `depth`, `height` the height map's alone; `at` bounds it elsewhere.
+    """
+
+    path: float
+    height: float
+    index: float
+    depth: float
+    reach: float
+    """Pupil radius times sample pitch: what a change of 1/depth is multiplied by."""
+
+    def at(self, index: float, depth: float) -> float:
+        """Upper bound of the step at another refractive index and depth."""
+        defocus = self.reach * abs(1 / depth - 1 / self.depth)
+        return self.path + abs(index - self.index) * self.height + defocus
+
+
+def steepness(height: Array, spec: OpticsSpec, wavelength: float, depth: float, field: Field) -> Steepness:
+    """The steepest step of the path at one wavelength, depth and field; refuses a map that is not finite."""
+    values = constant(height)
+    index = spec.mask.material.index(wavelength)
+    path = map_step = 0.0
+    for axis, fixed, inside in _fixed_steps(spec, depth, field, values.dtype.str):
+        step = np.diff(values, axis=axis)
+        step *= inside
+        map_step = max(map_step, _peak(step))
+        step *= index - 1
+        step += fixed
+        path = max(path, _peak(step))
+    reach = spec.pupil.diameter / 2 * spec.pupil.pitch
+    return Steepness(path, map_step, index, depth, reach)
+
+
+def samples_needed(steep: Steepness, spec: OpticsSpec, wavelength: float, depth: float, window: float) -> int:
+    """Pupil samples along one side (even, from a coarse ladder) for a window of the given width in metres.
+
+    Refuses a height map whose path changes by more than half a wave between samples: there the map no longer says what the
+    surface is. A stepped surface is exempt, for its samples are the surface.
+    """
+    step = steep.at(spec.mask.material.index(wavelength), depth)
+    pitch, distance = spec.pupil.pitch, spec.sensor_distance
+    if step > wavelength / 2 and not spec.mask.stepped:
+        enough = int(np.ceil(spec.pupil.samples * 2 * step / wavelength))
+        raise Refusal(
+            f"the wavefront changes by {step / wavelength:.2f} waves between samples of height at "
+            f"{wavelength * 1e9:.0f} nm",
+            f"give pupil.samples of at least {enough}, or a flatter height map",
+        )
+    rays = min(step / pitch * distance, wavelength * distance / (2 * pitch))
+    period = GUARD * (window / 2 + max(rays, window / 2))
+    needed = spec.pupil.diameter / distance * period / wavelength + 2 * MARGIN
+    if spec.mask.stepped:
+        needed = spec.pupil.samples * np.ceil(needed / spec.pupil.samples) + 2 * MARGIN
+        return int(needed)
+    return next(size for size in _LADDER if size >= needed)
+
+
+def check_sampling(height: Array, spec: OpticsSpec) -> None:
+    """Refuse a mask whose own phase changes by more than half a wave between samples of the height map.
+
+    The twin takes the quadratic phase out and does not need this; whoever samples the mask's phase itself does, be it
+    another simulation or a pixelated modulator.
+    """
+    wavelength = min(spec.sensor.wavelengths)
+    steep = steepness(height, spec, wavelength, spec.scene.far, (0.0, 0.0))
+    step = steep.height * (steep.index - 1)
+    if step > wavelength / 2:
+        enough = int(np.ceil(spec.pupil.samples * 2 * step / wavelength))
+        raise Refusal(
+            f"the mask's phase is aliased: {step / wavelength:.2f} waves between samples at "
+            f"{wavelength * 1e9:.0f} nm, where half a wave is the limit",
+            f"give pupil.samples of at least {enough}, or a flatter mask "
+            "(a Zernike given in the other normalisation is a common cause)",
+        )
+
+
+_LADDER = [
+    size
+    for octave in range(5, 15)
+    for size in (2**octave, 5 * 2**octave // 4, 3 * 2**octave // 2, 7 * 2**octave // 4)
+]
+
+
+@lru_cache(maxsize=8)
+def _fixed_steps(
+    spec: OpticsSpec, depth: float, field: Field, dtype: str
+) -> list[tuple[int, NDArray[np.floating], NDArray[np.floating]]]:
+    """For each axis: the fixed path's steps between samples inside the stop, and 1 where both ends are inside."""
+    path = fixed_path(spec, *pupil_positions(spec), depth, field)
+    inside = pupil_mask(spec)
+    steps = []
+    for axis in (0, 1):
+        both = np.logical_and(*(np.delete(inside, end, axis) for end in (0, -1)))
+        steps.append((axis, (np.diff(path, axis=axis) * both).astype(dtype), both.astype(dtype)))
+    return steps
+
+
+def _peak(step: NDArray[np.floating]) -> float:
+    peak = float(max(step.max(), -step.min()))
+    if not np.isfinite(peak):
+        raise Refusal("height is not finite everywhere", "look for NaN or infinity in the height map")
+    return peak
