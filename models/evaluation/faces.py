@@ -1,0 +1,125 @@
+"""The people an evaluation uses: pictures as an ideal lens would form them on the sensor, at several depths."""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opticaldr.errors import Refusal
+from opticaldr.models.data import Clip, SimulatedSubjects
+from opticaldr.models.evaluation.alignment import FloatArray
+from opticaldr.models.optics import OpticsSpec, face_width
+
+Progress = Callable[[str, int, int], None]
+
+SESSION_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Pictures of people; first axis ``n`` everywhere.
+
+    Attributes:
+        scenes: linear RGB in [0, 1], float32 ``[n, y, x, 3]``, sharp, on the sensor's grid of superpixels.
+        people: who, numbers from 0.
+        sessions: which recording of that person, numbers from 0; light, background and clothes belong to it.
+        landmarks: true positions (x, y) in pixels ``[n, 5, 2]``: eyes, nose tip, mouth corners.
+        depths: which of the evaluation's depths the subject sits at.
+        factors: what is known of each picture, such as ``smile``.
+    """
+
+    scenes: FloatArray
+    people: NDArray[np.int64]
+    sessions: NDArray[np.int64]
+    landmarks: FloatArray
+    depths: NDArray[np.int64]
+    factors: dict[str, FloatArray] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.people)
+
+    def take(self, index: NDArray[np.int64] | NDArray[np.bool_]) -> "Faces":
+        """Some of the pictures."""
+        return Faces(
+            self.scenes[index],
+            self.people[index],
+            self.sessions[index],
+            self.landmarks[index],
+            self.depths[index],
+            {name: values[index] for name, values in self.factors.items()},
+        )
+
+
+def simulated_faces(
+    people: range,
+    sessions: int,
+    frames: int,
+    widths: Sequence[float],
+    *,
+    seed: int,
+    size: tuple[int, int] = (112, 112),
+    progress: Progress = lambda stage, done, total: None,
+) -> Faces:
+    """Pictures of simulated subjects: each session at a depth drawn at random, at moments far apart.
+
+    Args:
+        people: numbers of the subjects.
+        sessions: sessions of each.
+        frames: pictures of each session.
+        widths: width of a face in pixels at each depth.
+        seed: of the stage, the moments and the depths.
+        size: rows and columns.
+        progress: called as ``progress("film faces", done, total)``.
+    """
+    stage = SimulatedSubjects(seed)
+    recordings = [(person, session) for person in people for session in range(sessions)]
+
+    def film(recording: tuple[int, int]) -> tuple[int, Clip]:
+        rng = np.random.default_rng([seed, *recording])
+        depth, start = int(rng.integers(len(widths))), float(rng.uniform(0, SESSION_SECONDS))
+        rate = frames / SESSION_SECONDS
+        return depth, stage.clip(*recording, frames, size, float(widths[depth]), fps=rate, start=start)
+
+    clips, depths = [], []
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        for depth, clip in threads.map(film, recordings):
+            clips.append(clip)
+            depths.append(depth)
+            progress("film faces", len(clips), len(recordings))
+    return Faces(
+        np.concatenate([clip.frames for clip in clips]),
+        np.repeat(np.array(people, np.int64), sessions * frames),
+        np.tile(np.repeat(np.arange(sessions), frames), len(people)),
+        np.concatenate([clip.landmarks for clip in clips if clip.landmarks is not None]),
+        np.repeat(np.array(depths, np.int64), frames),
+        {name: np.concatenate([clip.factors[name] for clip in clips]) for name in clips[0].factors},
+    )
+
+
+def face_widths(spec: OpticsSpec, depths: Sequence[float]) -> list[float]:
+    """Width of a face in superpixels at each depth."""
+    return [face_width(spec, depth) for depth in depths]
+
+
+def check_disjoint(train: Faces, test: Faces) -> None:
+    """Refuse an attacker who has met the people it is tested on."""
+    shared = np.intersect1d(train.people, test.people)
+    if len(shared):
+        raise Refusal(
+            f"{len(shared)} people are both in training and in test", "split by person, not by picture"
+        )
+
+
+def check_repeated(faces: Faces) -> None:
+    """Refuse people with fewer than two sessions: nothing genuine to compare, and a crowd of fewer than two."""
+    people, counts = np.unique(faces.people, return_counts=True)
+    if len(people) < 2:
+        raise Refusal(f"{len(people)} person in the test set", "give at least two people")
+    if counts.min() < 2:
+        raise Refusal(
+            f"{int((counts < 2).sum())} of {len(people)} people have a single picture",
+            "give at least two pictures of everybody",
+        )
