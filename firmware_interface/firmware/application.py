@@ -108,7 +108,8 @@ class Application:
         protocol, session = struct.unpack("<BI", body[:5])
         if protocol == wire.PROTOCOL and session not in self._begun:
             self._session = session
-            self._begun = [session, *self._begun[:7]]
+            self._begun.insert(0, session)
+            del self._begun[8:]
             self._sequence = sequence
             self._answer = b""
             self._patience = wire.PATIENCE_MS
