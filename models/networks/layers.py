@@ -1,4 +1,7 @@
-"""The few layers that all networks here are built from. ReLU only: it is what small processors and INT8 do best."""
+"""The few layers that all networks here are built from.
+
+ReLU only: it is what small processors and INT8 do best.
+"""
 
 import torch
 from torch import Tensor, nn

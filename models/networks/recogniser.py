@@ -1,8 +1,8 @@
 """A small face recogniser: the opponent that the lens is trained and judged against.
 
 Input convention, everywhere: float32 ``[n, 3, 112, 112]``, linear RGB in 0..1 (what a camera counts, not
-sRGB). Everything else (gamma, brightness, contrast) is done inside, so a clean picture, a captured frame and a
-reconstruction are handed over alike.
+sRGB). Everything else (gamma, brightness, contrast) is done inside, so a clean picture, a captured frame and
+a reconstruction are handed over alike.
 """
 
 from collections.abc import Callable
@@ -64,7 +64,9 @@ class MarginSoftmax(nn.Module):
         margin: in cosine units.
     """
 
-    def __init__(self, identities: int, embedding: int = 128, scale: float = 24.0, margin: float = 0.2) -> None:
+    def __init__(
+        self, identities: int, embedding: int = 128, scale: float = 24.0, margin: float = 0.2
+    ) -> None:
         super().__init__()
         self.prototypes = nn.Parameter(torch.empty(identities, embedding))
         nn.init.xavier_normal_(self.prototypes)
@@ -103,6 +105,7 @@ def fit_recogniser(
         torch.manual_seed(seed)
         network = recogniser if recogniser is not None else Recogniser()
         loss_of = MarginSoftmax(identities, network.project[-1].num_features)
+        network.to(memory_format=torch.channels_last)  # a fifth quicker on a CPU
         generator = torch.Generator().manual_seed(seed)
         parameters = [*network.parameters(), *loss_of.parameters()]
         optimiser = torch.optim.AdamW(parameters, learning_rate, weight_decay=1e-2)

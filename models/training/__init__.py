@@ -1,0 +1,1 @@
+"""Learning the lens and its networks on simulated optics, and adapting the networks to measured ones."""

@@ -1,0 +1,157 @@
+"""Is the calibrated mask in front of the sensor? One statistic, used where thresholds are made and where they are kept.
+
+A mask that hides faces transfers next to nothing at some spatial frequencies: its *stop band*. A picture taken through it
+has no energy there beyond the sensor's noise; a picture taken without it has the energy that every scene has. So
+the fraction of a frame's spectral energy that lies in the stop band, less the expected noise, tells the two apart, whoever
+sits there. What cannot be judged, because it is too dark or too plain, counts as doubt, and doubt as absent.
+
+It tells optics apart, not intentions: a blurred print held before a bare sensor passes.
+"""
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opticaldr.artefacts.bundle import Interlock
+from opticaldr.errors import Refusal
+from opticaldr.models.optics import SensorSpec
+
+Spectrum = NDArray[np.float64]
+Verdict = Literal["in place", "absent", "doubt"]
+
+LIMITS = (0.02, 0.03, 0.05, 0.08, 0.12, 0.2)
+LEAKAGE = 1e-4
+"""Fraction that a frame's window and a PSF bank's noise put into the stop band at the least."""
+SEPARATION = 9.0
+"""Least factor between the expected fractions without and with the mask."""
+SIGMAS = 5.0
+
+
+def superpixel_bank(bank: NDArray[Any], binning: int) -> NDArray[np.float64]:
+    """PSFs at raw pixels ``[..., y, x]`` integrated over superpixels of ``binning`` raw pixels' side.
+
+    Both windows are centred on the chief ray. Energy is spread evenly within a raw pixel, so one that straddles the border of
+    two superpixels is shared. The result has an odd side and keeps all energy.
+    """
+    rows, columns = (_overlap(side, binning) for side in bank.shape[-2:])
+    return np.asarray(rows @ np.asarray(bank, dtype=np.float64) @ columns.T)
+
+
+def stop_band(bank: NDArray[Any], shape: tuple[int, int], limit: float) -> NDArray[np.bool_]:
+    """Frequencies ``[y, x // 2 + 1]`` (of ``numpy.fft.rfft2``) at which no PSF transfers more than ``limit``.
+
+    Args:
+        bank: PSFs at superpixels, ``[..., y, x]``.
+        shape: rows and columns of a frame.
+        limit: modulation transfer, 0 to 1.
+    """
+    transfer = _transfer(bank, shape)
+    band = transfer.reshape(-1, *transfer.shape[-2:]).max(axis=0) <= limit
+    band[0, 0] = False
+    return np.asarray(band)
+
+
+def stop_band_fraction(
+    frame: NDArray[Any], band: NDArray[np.bool_], interlock: Interlock
+) -> tuple[float, float]:
+    """Fraction of the frame's spectral energy in the stop band, and how far above the noise that can be known.
+
+    Args:
+        frame: superpixels, linear RGB in fractions of full scale, ``[3, y, x]``.
+        band: from `stop_band`.
+        interlock: gives the noise model.
+
+    Returns:
+        The fraction (mean and expected noise taken off; a little below zero at times) and the contrast: the
+        frame's energy over the standard deviation of the noise energy in the band.
+    """
+    frame = np.asarray(frame, dtype=np.float64)
+    window = np.outer(np.hanning(frame.shape[1] + 2)[1:-1], np.hanning(frame.shape[2] + 2)[1:-1])
+    mean = (frame * window).sum(axis=(1, 2), keepdims=True) / window.sum()
+    energy = np.abs(np.fft.rfft2((frame - mean) * window)) ** 2
+    electrons, read_noise = (np.array(v)[:, None, None] for v in (interlock.electrons, interlock.read_noise))
+    variance = np.maximum(frame, 0) / electrons + (read_noise / electrons) ** 2
+    noise = (variance * window**2).sum(axis=(1, 2))
+    twice = _multiplicity(frame.shape[2])
+    stopped = float(((energy - noise[:, None, None]) * (band * twice)).sum())
+    total = float(((energy - noise[:, None, None]) * twice).sum())
+    # Noise energy is exponentially distributed: its deviation equals its mean, in every independent bin. A Hann
+    # window correlates neighbours, which leaves (3/2)² times as few independent ones along the two axes together.
+    spread = float(np.sqrt((noise[:, None, None] ** 2 * (band * twice**2)).sum()) * 1.5)
+    return stopped / max(total, 1e-30), total / spread
+
+
+def judge(frame: NDArray[Any], band: NDArray[np.bool_], interlock: Interlock) -> Verdict:
+    """Whether a frame ``[3, y, x]`` was taken through the calibrated mask."""
+    fraction, contrast = stop_band_fraction(frame, band, interlock)
+    if not np.isfinite(frame).all() or contrast < interlock.floor:
+        return "doubt"
+    return "in place" if fraction <= interlock.ceiling else "absent"
+
+
+def derive_interlock(bank: NDArray[Any], sensor: SensorSpec) -> Interlock:
+    """Thresholds from the calibration's PSFs and noise model.
+
+    Scenes are taken to have the power spectrum 1/f² of natural images (Field, J. Opt. Soc. Am. A 4, 2379, 1987). That gives the
+    fractions expected with the mask and without (a stock lens that is limited by the superpixel's aperture alone). Of a
+    few transfer limits the one that separates them best is taken, and their geometric mean is the ceiling.
+
+    Args:
+        bank: PSFs at superpixels, ``[..., colour, y, x]``.
+        sensor: noise and format.
+
+    Raises:
+        Refusal: the mask has no usable stop band, so frames with and without it cannot be told apart.
+    """
+    shape = sensor.binned_shape
+    y, x = np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])
+    prior = _multiplicity(shape[1]) / np.maximum(y**2 + x**2, 1 / max(shape) ** 2)
+    prior[0, 0] = 0
+    masked = prior * _transfer(bank, shape) ** 2
+    bare = prior * (np.sinc(y) * np.sinc(x)) ** 2
+    best: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    for limit in LIMITS:
+        band = stop_band(bank, shape, limit)
+        with_mask = max(LEAKAGE, float(((masked * band).sum((-2, -1)) / masked.sum((-2, -1))).max()))
+        without = float((bare * band).sum() / bare.sum())
+        best = max(best, (without / with_mask, limit, float(np.sqrt(with_mask * without))))
+    separation, limit, ceiling = best
+    if separation < SEPARATION:
+        raise Refusal(
+            f"frames with and without this mask differ too little for an interlock (factor {separation:.1f})",
+            "use a mask that blurs more strongly: lower lens.target_auc in the design",
+        )
+    pixels = np.array([sensor.bayer.count(colour) for colour in "RGB"]) * sensor.binning**2 / 4
+    pixels = np.maximum(pixels, 1)
+    return Interlock(
+        transfer_limit=limit,
+        ceiling=ceiling,
+        floor=SIGMAS / ceiling,
+        electrons=tuple(float(v) for v in sensor.full_well * pixels),
+        read_noise=tuple(float(v) for v in sensor.read_noise * np.sqrt(pixels)),
+    )
+
+
+def _transfer(bank: NDArray[Any], shape: tuple[int, int]) -> Spectrum:
+    """Modulation transfer ``[..., y, x // 2 + 1]`` of PSFs on a frame's frequencies."""
+    bank = np.asarray(bank, dtype=np.float64)
+    return np.asarray(np.abs(np.fft.rfft2(bank, shape)) / bank.sum(axis=(-2, -1), keepdims=True))
+
+
+def _multiplicity(columns: int) -> Spectrum:
+    """How often each column of an ``rfft2`` stands for in the whole spectrum."""
+    twice = np.full(columns // 2 + 1, 2.0)
+    twice[0] = 1.0
+    if columns % 2 == 0:
+        twice[-1] = 1.0
+    return twice
+
+
+def _overlap(side: int, binning: int) -> Spectrum:
+    """Fraction of raw pixel k that lies in superpixel j, ``[j, k]``, both centred on the origin."""
+    reach = int(np.ceil((side / 2 - binning / 2) / binning)) if side > binning else 0
+    centre = binning * np.arange(-reach, reach + 1)[:, None]
+    raw = np.arange(side) - (side - 1) / 2
+    inside = np.minimum(raw + 0.5, centre + binning / 2) - np.maximum(raw - 0.5, centre - binning / 2)
+    return np.asarray(np.clip(inside, 0.0, 1.0))

@@ -1,0 +1,52 @@
+"""The head over a clip: a window of embeddings to a BDI-II estimate and how sure it is."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+BDI_MAXIMUM = 63
+
+
+class TemporalHead(nn.Module):
+    """How behaviour is distributed over a window: mean, spread and pace of a few projections, then two layers.
+
+    No recurrence and no attention over time, because what severity changes (how often, how long, how far, how
+    quickly) are statistics of the window; they make the head small and indifferent to where a window begins.
+
+    Args:
+        embedding: length of a frame's embedding.
+        projections: how many directions of the embedding are followed.
+        hidden: units between the statistics and the estimate.
+    """
+
+    def __init__(self, embedding: int = 64, projections: int = 16, hidden: int = 32) -> None:
+        super().__init__()
+        self.register_buffer("centre", torch.zeros(embedding))
+        self.register_buffer("spread", torch.ones(embedding))
+        self.project = nn.Linear(embedding, projections)
+        self.estimate = nn.Sequential(
+            nn.Dropout(0.2), nn.Linear(3 * projections, hidden), nn.ReLU(), nn.Linear(hidden, 2)
+        )
+        with torch.no_grad():
+            self.estimate[-1].weight.mul_(0.1)
+            self.estimate[-1].bias.copy_(torch.tensor([-0.8, math.log(12.0)]))  # 20 points, give or take 12
+
+    def forward(self, window: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings ``[n, t, embedding]`` to BDI mean ``[n]`` in 0..63 and sigma ``[n]`` in points."""
+        followed = self.project((window - self.centre) / self.spread)
+        mean = followed.mean(dim=1)
+        spread = torch.sqrt((followed - mean[:, None]).square().mean(dim=1) + 1e-4)
+        pace = (followed[:, 1:] - followed[:, :-1]).abs().mean(dim=1)
+        score, width = self.estimate(torch.cat([mean, spread, pace], dim=1)).unbind(dim=1)
+        return BDI_MAXIMUM * torch.sigmoid(score), 1.0 + torch.exp(width.clamp(-4.0, 4.0))
+
+    def standardise(self, windows: Tensor) -> None:
+        """Take centre and spread of the embeddings from training windows ``[n, t, embedding]``."""
+        self.centre.copy_(windows.mean(dim=(0, 1)))
+        self.spread.copy_(windows.std(dim=(0, 1)).clamp(min=1e-3))
+
+
+def gaussian_nll(mean: Tensor, sigma: Tensor, score: Tensor) -> Tensor:
+    """Mean negative log-likelihood of scores ``[n]`` under N(mean, sigma²), up to a constant."""
+    return (torch.log(sigma) + 0.5 * ((score - mean) / sigma).square()).mean()

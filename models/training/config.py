@@ -1,0 +1,151 @@
+"""What training can be told, with every default; TOML on disk."""
+
+import json
+import tomllib
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from opticaldr.errors import Refusal
+
+C = TypeVar("C", bound="_Config")
+
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Rate = Annotated[float, Field(gt=0, le=10)]
+
+
+class _Config(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class SubjectsConfig(_Config):
+    """Who is filmed, how often and from how far."""
+
+    train: Annotated[int, Field(ge=8, le=100_000)] = 56
+    """People that everything is trained on."""
+    test: Annotated[int, Field(ge=4, le=100_000)] = 20
+    """People that are never trained on, on whom every figure is taken."""
+    sessions: Annotated[int, Field(ge=2, le=1000)] = 4
+    """Recordings of each person."""
+    frames: Annotated[int, Field(ge=4, le=10_000)] = 16
+    """Frames of each recording, which is also the head's window."""
+    fps: Annotated[float, Field(gt=0, le=120)] = 1.0
+    depths: Annotated[tuple[Annotated[float, Field(ge=0.05, le=100)], ...], Field(min_length=1)] = (
+        0.45,
+        0.65,
+        0.95,
+    )
+    """Metres from pupil to subject."""
+
+
+class LensConfig(_Config):
+    """Learning the lens with the network, against an adversary."""
+
+    steps: Count = 160
+    batch: Annotated[int, Field(ge=16, le=4096)] = 36
+    modes: Annotated[tuple[Annotated[int, Field(ge=4, le=2000)], ...], Field(min_length=1)] | None = None
+    """Noll indices that are learned; all from 4 up to the preset's ``mask.modes`` if not given."""
+    start: Annotated[float, Field(ge=0, le=50)] = 1.0
+    """Root mean square of the first coefficients, micrometres."""
+    tolerance: Annotated[float, Field(ge=0, le=10)] = 0.05
+    """Fabrication error drawn in every batch: standard deviation of each coefficient, micrometres."""
+    privacy: Literal["constraint", "weight"] = "constraint"
+    """Whether ``weight`` is only where the Lagrange multiplier starts, or stays."""
+    target_auc: Annotated[float, Field(ge=0.5, le=1)] = 0.62
+    """What the adversary's verification AUC on people it was not trained on shall not exceed."""
+    weight: Annotated[float, Field(ge=0, le=1000)] = 1.0
+    multiplier_rate: Rate = 0.5
+    lens_rate: Rate = 0.08
+    """Adam's rate for the coefficients, micrometres a step."""
+    network_rate: Rate = 2e-3
+    adversary_rate: Rate = 2e-3
+    psf: Annotated[int, Field(ge=3, le=1001)] = 41
+    """Side of the PSF in superpixels, odd."""
+
+    @model_validator(mode="after")
+    def _odd(self) -> Self:
+        if self.psf % 2 == 0:
+            raise ValueError(f"lens.psf is {self.psf}: an even side has no middle")
+        return self
+
+
+class FitConfig(_Config):
+    """Steps, batch and rate of one network on frozen optics."""
+
+    steps: Count
+    batch: Annotated[int, Field(ge=8, le=65_536)] = 48
+    rate: Rate = 2e-3
+
+
+class DesignConfig(_Config):
+    """`opticaldr design`. The defaults take about two minutes on two cores."""
+
+    preset: str = "clinic"
+    subjects: SubjectsConfig = SubjectsConfig()
+    lens: LensConfig = LensConfig()
+    networks: FitConfig = FitConfig(steps=80)
+    """Network on what the finished lens captures."""
+    recogniser: FitConfig = FitConfig(steps=120)
+    """Adversary trained from scratch on what the finished lens captures: the read-out."""
+    head: FitConfig = FitConfig(steps=300, batch=64, rate=3e-3)
+    checkpoint_every: Count = 20
+    """Steps between two checkpoints."""
+
+
+class FinetuneConfig(_Config):
+    """`opticaldr finetune`. The lens is fixed."""
+
+    subjects: SubjectsConfig = SubjectsConfig(train=40, test=16)
+    adapt: Literal["normalisation", "all"] = "all"
+    """What of the frame network may change; the temporal head always does."""
+    networks: FitConfig = FitConfig(steps=60, rate=1e-3)
+    head: FitConfig = FitConfig(steps=200, batch=64, rate=2e-3)
+    checkpoint_every: Count = 20
+
+
+def load_config(model: type[C], path: Path | None) -> C:
+    """Read a config from TOML; ``path`` None gives the defaults, ``full`` a preset for an hour on a workstation.
+
+    Raises:
+        Refusal: no such file or not TOML. A wrong key or value raises pydantic's ``ValidationError``, which
+            the command line puts into words.
+    """
+    if path is None:
+        return model()
+    preset = resources.files("opticaldr.models.training").joinpath(f"{path}.toml")
+    try:
+        text = preset.read_text() if str(path) == "full" and preset.is_file() else path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise Refusal(f"cannot read the config {path} ({reason})", "check the path") from None
+    try:
+        return model.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise Refusal(f"{path} is not valid TOML: {error}", "mend the line it names") from None
+
+
+def config_toml(config: BaseModel) -> str:
+    """A config as TOML with its documentation as comments; `load_config` reads it back."""
+    return "\n".join(_toml_lines(config, "")) + "\n"
+
+
+def _toml_lines(config: BaseModel, table: str) -> Iterator[str]:
+    tables = []
+    for name, field in type(config).model_fields.items():
+        value = getattr(config, name)
+        if isinstance(value, BaseModel):
+            tables.append((name, value, field.description))
+            continue
+        if field.description:
+            yield f"# {field.description}"
+        # JSON writes strings, numbers, booleans and arrays as TOML does. TOML has no null: such a key is left out.
+        yield f"# {name} is not set" if value is None else f"{name} = {json.dumps(value)}"
+    for name, value, description in tables:
+        yield ""
+        if about := description or type(value).__doc__:
+            yield f"# {about}"
+        yield f"[{table}{name}]"
+        yield from _toml_lines(value, f"{table}{name}.")

@@ -1,0 +1,173 @@
+"""The design's page: what was learned, what it does to a face, and what that costs and buys."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from opticaldr.artefacts import Report
+from opticaldr.models.data import srgb_bytes
+from opticaldr.models.networks import FACTORS
+from opticaldr.models.optics import Optic
+from opticaldr.models.training.config import DesignConfig
+from opticaldr.models.training.loop import Record
+from opticaldr.models.training.pool import Pool
+
+
+def write_report(
+    path: Path,
+    optic: Optic,
+    bank: Tensor,
+    clean: Pool,
+    seen: Pool,
+    metrics: dict[str, Any],
+    history: list[Record],
+    config: DesignConfig,
+) -> None:
+    """Write the page.
+
+    Args:
+        path: HTML file.
+        optic: the finished lens.
+        bank: its PSFs ``[depth, colour, y, x]`` at superpixels.
+        clean: unseen people's scenes.
+        seen: the same, captured.
+        metrics: contents of ``metrics.json``.
+        history: one record a step of the lens stage.
+        config: what it was made from.
+    """
+    score, adversary = metrics["score"], metrics["adversary"]
+    report = Report(
+        "A learned lens",
+        f"Preset {optic.spec.name}, learned in {config.lens.steps} steps on simulated subjects. Every figure is taken "
+        "on people that nothing was trained on, through wave-optical PSFs. Simulated scores have no clinical meaning.",
+    )
+    report.section("The mask").figure(
+        _surface(optic), "Height map of the mask over the pupil.", "Height map with contour lines."
+    )
+    report.figure(
+        _spots(bank, config.subjects.depths),
+        "PSF at the trained distances, red, green and blue together, on superpixels, square root of the energy.",
+        "One spot for each distance.",
+    )
+    report.figure(
+        transfer_figure({f"{d} m": psf for d, psf in zip(config.subjects.depths, bank.numpy(), strict=True)}),
+        "Modulation transfer of green: mean over all orientations, and the range over them, against spatial frequency.",
+        "Curves falling from one.",
+    )
+    report.section("A face").image(
+        face_sheet(clean, seen), "Unseen simulated people: the scene above, what the sensor delivers below.",
+        "Rows of faces, sharp above and blurred below.",
+    )  # fmt: skip
+    report.section("What can still be read").table(
+        ["factor", "R² on unseen people"], [[name, metrics["factors"][name]] for name in (*FACTORS, "mean")]
+    )
+    report.table(
+        ["BDI-II estimate", "mean absolute error", "95 % interval"],
+        [
+            ["temporal head", score["mae"], _interval(score["mae_interval"])],
+            ["always the median", score["constant_mae"], _interval(score["constant_mae_interval"])],
+        ],
+        f"{score['sessions']} recordings of {metrics['subjects']['test']} people; intervals over people.",
+    )
+    report.section("Who can still be recognised").text(
+        f"A recogniser trained from scratch on captured frames reaches a verification AUC of "
+        f"{adversary['auc']:.3f} on unseen people (0.5 is chance; {adversary['auc_training_people']:.3f} on the people it was "
+        f"trained on). It was trained briefly, on {metrics['subjects']['train']} people: read it as a lower bound. What "
+        "the strongest attackers reach is the business of opticaldr evaluate."
+    )
+    report.section("How it was learned").figure(
+        _path(history, config),
+        "The lens stage, running means over 15 steps.",
+        "Curves over the training steps.",
+    )
+    report.write(path)
+
+
+def face_sheet(clean: Pool, seen: Pool, count: int = 6) -> NDArray[np.uint8]:
+    """Scenes above what was captured of them, sRGB bytes ``[y, x, 3]``; captured frames are brightened alike."""
+    rows = np.linspace(0, len(clean) - 1, count).astype(int)
+    columns = []
+    for row in rows:
+        pair = [pool.frames[row, 0].float().permute(1, 2, 0).numpy() for pool in (clean, seen)]
+        gain = pair[0].mean() / max(pair[1].mean(), 1e-6)
+        columns.append(np.concatenate([srgb_bytes(pair[0]), srgb_bytes(pair[1] * gain)], axis=0))
+    sheet = np.concatenate(columns, axis=1)
+    return np.asarray(sheet.repeat(2, axis=0).repeat(2, axis=1))
+
+
+def transfer_figure(banks: dict[str, NDArray[np.float32]], size: int = 112) -> Any:
+    """Modulation transfer of green against spatial frequency for named PSFs ``[colour, y, x]``."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 3.4))
+    axes = figure.subplots()
+    y, x = np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)
+    ring = np.round(np.hypot(y, x) * size).astype(int)
+    rings = np.arange(size // 2)
+    for name, psf in banks.items():
+        transfer = np.abs(np.fft.rfft2(psf[1], (size, size))) / psf[1].sum()
+        mean = [transfer[ring == r].mean() for r in rings]
+        (line,) = axes.plot(rings / size, mean, label=name)
+        low, high = zip(*[(transfer[ring == r].min(), transfer[ring == r].max()) for r in rings], strict=True)
+        axes.fill_between(rings / size, low, high, color=line.get_color(), alpha=0.12, linewidth=0)
+    axes.set(xlabel="cycles per superpixel", ylabel="modulation transfer", ylim=(0, 1), xlim=(0, 0.5))
+    axes.legend(frameon=False)
+    return figure
+
+
+def _surface(optic: Optic) -> Any:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.2, 4.2))
+    axes = figure.subplots()
+    half = optic.spec.pupil.diameter / 2 * 1e3
+    axis = np.linspace(-1, 1, len(optic.height))
+    inside = axis[:, None] ** 2 + axis**2 <= 1
+    height = np.where(inside, optic.height * 1e6, np.nan)
+    picture = axes.imshow(height, extent=(-half, half, half, -half), cmap="viridis")
+    axes.contour(np.linspace(-half, half, len(height)), np.linspace(-half, half, len(height)), height,
+                 levels=12, colors="white", linewidths=0.4)  # fmt: skip
+    axes.set(xlabel="x / mm", ylabel="y / mm")
+    figure.colorbar(picture, label="height / µm")
+    return figure
+
+
+def _spots(bank: Tensor, depths: tuple[float, ...]) -> Any:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(2.6 * len(depths), 2.9))
+    row = figure.subplots(1, len(depths), squeeze=False)[0]
+    for axes, psf, depth in zip(row, bank.numpy(), depths, strict=True):
+        axes.imshow(np.sqrt(psf / psf.max(axis=(1, 2), keepdims=True)).clip(0, 1).transpose(1, 2, 0))
+        axes.set(title=f"{depth} m", xticks=[0, psf.shape[-1] - 1], yticks=[])
+    return figure
+
+
+def _path(history: list[Record], config: DesignConfig) -> Any:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8.4, 5.2))
+    axes = figure.subplots(2, 2).ravel()
+
+    def draw(place: int, names: list[str], title: str) -> None:
+        for name in names:
+            values = np.array([record[name] for record in history])
+            width = min(15, len(values))
+            kernel = np.ones(width) / width
+            axes[place].plot(np.convolve(values, kernel, mode="valid"), linewidth=1)
+        axes[place].set(title=title, xlabel="step")
+
+    draw(0, ["factors"], "factor loss (1 is no knowledge)")
+    draw(1, ["auc"], "adversary's AUC on people it has not met")
+    axes[1].axhline(config.lens.target_auc, linestyle=":", color="gray")
+    draw(2, ["multiplier"], "multiplier")
+    draw(3, [name for name in history[0] if name.startswith("z")], "Zernike coefficients / µm")
+    figure.tight_layout()
+    return figure
+
+
+def _interval(bounds: list[float]) -> str:
+    return f"{bounds[0]:.2f} to {bounds[1]:.2f}"

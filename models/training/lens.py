@@ -1,0 +1,76 @@
+"""The lens being learned: Zernike coefficients of the mask, kept within what the process can make."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from opticaldr.models.optics import OpticsSpec, pupil_positions, zernike
+from opticaldr.models.training.rays import Rays
+
+
+class Lens(nn.Module):
+    """Coefficients of the mask in micrometres, learned; everything else about the optics is fixed.
+
+    It starts as a weak random surface, because a flat plate is sharp and every direction away from it looks
+    alike at first.
+
+    Args:
+        spec: the optics.
+        modes: Noll indices that are learned; piston and tilt change no image.
+        depths: metres from pupil to subject at which it is trained.
+        side: rows and columns of the PSF in superpixels, odd.
+        start: root mean square of the first coefficients, micrometres.
+        generator: what the start is drawn with.
+    """
+
+    def __init__(
+        self,
+        spec: OpticsSpec,
+        modes: Sequence[int],
+        depths: Sequence[float],
+        side: int,
+        start: float,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.spec, self.modes = spec, tuple(modes)
+        self.rays = Rays(spec, modes, depths, side, across=96)
+        self.micrometres = nn.Parameter(start * torch.randn(len(modes), generator=generator))
+        x, y = np.meshgrid(*[np.linspace(-1, 1, 65)] * 2)
+        inside = x**2 + y**2 <= 1
+        surfaces = [zernike(j, x[inside], y[inside], spec.mask.normalisation) for j in self.modes]
+        self._surfaces = torch.as_tensor(np.stack(surfaces), dtype=torch.float32)
+
+    def psf(self, depth: int, error: Tensor | None = None) -> Tensor:
+        """Energy fractions ``[colour, side, side]`` at one of the depths; ``error`` (µm, one per mode) is added."""
+        shape = self.micrometres if error is None else self.micrometres + error
+        return self.rays.psf(1e-6 * shape, depth)
+
+    @torch.no_grad()
+    def limit(self) -> None:
+        """Scale the surface down to ``mask.max_sag`` (peak to valley) where it exceeds it."""
+        if self.spec.mask.max_sag is None:
+            return
+        sag = 1e-6 * (self.micrometres @ self._surfaces)
+        self.micrometres.mul_(torch.clamp(self.spec.mask.max_sag / (sag.max() - sag.min()), max=1.0))
+
+    @property
+    def coefficients(self) -> dict[int, float]:
+        """Noll index to metres."""
+        values = self.micrometres.detach().double() * 1e-6
+        return dict(zip(self.modes, values.tolist(), strict=True))
+
+    def height(self) -> NDArray[np.float64]:
+        """Height map ``[y, x]`` in metres on the pupil's grid, its lowest point at zero.
+
+        Outside the stop, where no light passes, it goes on as high as at the stop's edge.
+        """
+        x, y = (position / (self.spec.pupil.diameter / 2) for position in pupil_positions(self.spec))
+        outside = np.maximum(np.hypot(x, y), 1.0)
+        height = np.zeros_like(x)
+        for j, coefficient in self.coefficients.items():
+            height += coefficient * zernike(j, x / outside, y / outside, self.spec.mask.normalisation)
+        return np.asarray(height - height.min())

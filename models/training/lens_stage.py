@@ -1,0 +1,138 @@
+"""Stage one: lens, network and adversary together.
+
+The network reads the factors of every frame (the auxiliary tasks of the paper; which tasks, which losses and how
+privacy enters are this project's own choice). The adversary is a recogniser that is trained on captured frames while
+the lens moves; it learns on most of the training people and is judged on the others, so that the constraint is about
+people it has never met. The lens goes down the gradient of
+
+    factor loss + multiplier · soft AUC of the adversary + 10 · energy lost outside the window.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from opticaldr.models.networks import Compact, MarginSoftmax, Recogniser
+from opticaldr.models.optics import OpticsSpec
+from opticaldr.models.training.capture import capture
+from opticaldr.models.training.config import LensConfig
+from opticaldr.models.training.figures import FactorScale
+from opticaldr.models.training.lens import Lens
+from opticaldr.models.training.loop import Progress, Record, Work, run_stage
+from opticaldr.models.training.pool import Pool
+from opticaldr.models.training.privacy import Multiplier, pair_scores, soft_auc, verification_auc
+
+JUDGED = 0.3
+"""Fraction of the training people on whom the adversary is judged and never trained."""
+
+
+def learn_lens(
+    pool: Pool,
+    spec: OpticsSpec,
+    depths: tuple[float, ...],
+    config: LensConfig,
+    scale: FactorScale,
+    work: Work,
+    *,
+    seed: int,
+    every: int,
+    progress: Progress,
+) -> tuple[Lens, Compact, list[Record]]:
+    """Run the stage on the training people's scenes; returns lens, network and one record a step."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        modes = config.modes or tuple(range(4, spec.mask.modes + 1))
+        lens = Lens(spec, modes, depths, config.psf, config.start, torch.default_generator)
+        size = spec.sensor.binned_shape[0]
+        network = Compact(size=size).to(memory_format=torch.channels_last)
+        adversary = Recogniser(size=size).to(memory_format=torch.channels_last)
+        known = pool.people - max(4, round(JUDGED * pool.people))
+        identities = MarginSoftmax(known)
+    multiplier = Multiplier(
+        config.target_auc, config.weight, config.multiplier_rate if config.privacy == "constraint" else 0.0
+    )
+    batches = LensBatches(pool, known, config.batch)
+    move_lens = torch.optim.Adam(lens.parameters(), config.lens_rate, betas=(0.8, 0.95))
+    fit_network = torch.optim.Adam(network.parameters(), config.network_rate)
+    against = [*adversary.parameters(), *identities.parameters()]
+    fit_adversary = torch.optim.AdamW(against, config.adversary_rate, weight_decay=1e-2)
+    warm_up = max(1, config.steps // 5)
+
+    def step(number: int) -> Record:
+        network.train()
+        adversary.train()
+        rows, scenes, truth = batches.draw()
+        error = config.tolerance * torch.randn(len(modes))
+        bank = torch.stack([lens.psf(depth, error) for depth in range(len(depths))])
+        captured = capture(scenes, bank, pool.depth[rows], spec.sensor)
+        seen = captured.detach().requires_grad_()
+
+        for optimiser in (fit_network, fit_adversary, move_lens):
+            optimiser.zero_grad()
+        utility = (network.factors(network(seen)) - scale.standardise(truth)).square().mean()
+        utility.backward()
+        fit_network.step()
+
+        embeddings = adversary(seen)
+        people = pool.subject[rows]
+        met = people < known
+        genuine, impostor = pair_scores(embeddings[~met], people[~met], rows[~met])
+        leak = soft_auc(genuine, impostor)
+        (away,) = torch.autograd.grad(leak, seen, retain_graph=True)
+        recognised = identities(embeddings[met], people[met])
+        recognised.backward(inputs=against)
+        fit_adversary.step()
+
+        assert seen.grad is not None
+        lost = (1 - bank.sum(dim=(2, 3))).mean()
+        torch.autograd.backward([captured, 10 * lost], [seen.grad + multiplier.value * away, None])
+        move_lens.param_groups[0]["lr"] = config.lens_rate * min(1.0, (number + 1) / warm_up)
+        move_lens.step()
+        lens.limit()
+        auc = verification_auc(genuine.detach(), impostor.detach())
+        if number >= warm_up:
+            multiplier.update(auc)
+        return {
+            "loss": float((utility + multiplier.value * leak + recognised).detach()),
+            "factors": float(utility.detach()),
+            "adversary": float(recognised.detach()),
+            "auc": auc,
+            "multiplier": float(multiplier.value),
+            "lost": float(lost.detach()),
+            **{f"z{j}": 1e6 * a for j, a in lens.coefficients.items()},
+        }
+
+    parts: dict[str, nn.Module | torch.optim.Optimizer] = {
+        "lens": lens,
+        "network": network,
+        "adversary": adversary,
+        "identities": identities,
+        "multiplier": multiplier,
+        "move_lens": move_lens,
+        "fit_network": fit_network,
+        "fit_adversary": fit_adversary,
+    }
+    history = run_stage("lens", config.steps, step, parts, work, seed=seed, every=every, progress=progress)
+    return lens, network, history
+
+
+class LensBatches:
+    """Batches of two thirds of people that the adversary learns and one third of people it is judged on.
+
+    Those it is judged on come in pairs of frames from different recordings, so that every batch holds genuine pairs.
+    """
+
+    def __init__(self, pool: Pool, known: int, batch: int) -> None:
+        self.pool, self.known, self.batch = pool, known, batch
+        self._learned = torch.nonzero(pool.subject < known).flatten()
+
+    def draw(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Sessions ``[n]``, scenes ``[n, 3, y, x]`` and factors ``[n, f]``, float32."""
+        pool = self.pool
+        pairs = self.batch // 6
+        rows = [self._learned[torch.randint(len(self._learned), (self.batch - 2 * pairs,))]]
+        for person in (self.known + torch.randperm(pool.people - self.known)[:pairs]).tolist():
+            own = torch.nonzero(pool.subject == person).flatten()
+            rows.append(own[torch.randperm(len(own))[:2]])
+        chosen = torch.cat(rows)
+        frame = torch.randint(pool.frames.shape[1], (len(chosen),))
+        return chosen, pool.frames[chosen, frame].float(), pool.factors[chosen, frame]

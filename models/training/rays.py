@@ -1,0 +1,101 @@
+"""PSFs of the lens while it is learned: rays, counted by superpixels.
+
+A superpixel of the `clinic` preset is 22 diffraction widths (λz/D) across, and a learned spot is several
+superpixels wide. Seen at that scale the wave-optical PSF is its stationary-phase limit, the density of rays (Born
+& Wolf, *Principles of Optics*, 3.1 and 8.8): pupil point ξ sends its energy to
+
+    u = -z · ∇(path + (n - 1)·h)(ξ),
+
+which costs a thousandth of the wave optics and is differentiable in the coefficients of h. Everything that is reported,
+stored or measured uses the wave optics of `opticaldr.models.optics`; rays only steer the learning, and the
+tests hold them against the wave.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from opticaldr.models.optics import OpticsSpec, zernike
+
+FINE = 3  # landing cells along a superpixel's side: bilinear splatting blurs by one cell
+
+
+class Rays:
+    """Rays through the pupil, and where a mask of given Zernike coefficients sends them.
+
+    Args:
+        spec: the optics; its mask's normalisation is used. A stock lens is required, on axis.
+        modes: Noll indices of the coefficients.
+        depths: metres from pupil to subject.
+        side: rows and columns of the PSF in superpixels, odd.
+        across: rays along the pupil's diameter.
+    """
+
+    def __init__(
+        self, spec: OpticsSpec, modes: Sequence[int], depths: Sequence[float], side: int, across: int = 128
+    ) -> None:
+        axis = (np.arange(across) + 0.5) * 2 / across - 1
+        x, y = (grid.ravel() for grid in np.meshgrid(axis, axis))
+        inside = x**2 + y**2 <= 1 if spec.pupil.shape == "circle" else np.ones_like(x, dtype=bool)
+        x, y = x[inside], y[inside]
+        radius = spec.pupil.diameter / 2
+        reach = spec.sensor_distance / spec.sensor.superpixel  # superpixels per radian
+        slopes = [_slope(j, x, y, spec.mask.normalisation) / radius for j in modes]
+        self.slopes = _tensor(-reach * np.stack(slopes))  # [mode, 2, ray], superpixels per metre of path
+        self.path = _tensor(
+            np.stack([-reach * _path_slope(spec, depth, x * radius, y * radius) for depth in depths])
+        )
+        index = np.array([spec.mask.material.index(wavelength) for wavelength in spec.sensor.wavelengths])
+        self.index = _tensor(spec.spectral_weights @ (index - 1))  # mean over what each colour sees
+        self.side = side
+
+    def psf(self, coefficients: Tensor, depth: int) -> Tensor:
+        """Energy fractions ``[colour, side, side]`` of Zernike coefficients in metres, at one of the depths."""
+        bend = torch.einsum("m,mar->ar", coefficients, self.slopes)
+        landing = self.path[depth] + self.index[:, None, None] * bend  # [colour, (x, y), ray]
+        return torch.stack([_splat(x, y, self.side) for x, y in landing])
+
+
+def _slope(j: int, x: NDArray[np.float64], y: NDArray[np.float64], normalisation: str) -> NDArray[np.float64]:
+    """Gradient of a Zernike polynomial in units of the pupil's radius, [2, ray], by central differences."""
+    step = 1e-4
+    return np.stack([
+        (zernike(j, x + step, y, normalisation) - zernike(j, x - step, y, normalisation)) / (2 * step),
+        (zernike(j, x, y + step, normalisation) - zernike(j, x, y - step, normalisation)) / (2 * step),
+    ])  # fmt: skip
+
+
+def _path_slope(
+    spec: OpticsSpec, depth: float, x: NDArray[np.float64], y: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Gradient of the source's sphere less the sphere that the stock lens takes to a point, [2, ray]."""
+    if spec.lens is None:
+        raise ValueError("rays are traced for optics with a stock lens")
+    towards = np.stack([x, y])
+    square = x**2 + y**2
+    slope: NDArray[np.float64] = towards / np.sqrt(depth**2 + square)
+    slope -= towards / np.sqrt(spec.lens.focus**2 + square)
+    return slope
+
+
+def _splat(x: Tensor, y: Tensor, side: int) -> Tensor:
+    """Share each ray's energy between the four nearest cells, then add up the cells of every superpixel."""
+    cells = side * FINE
+    column, row = (FINE * x + (cells - 1) / 2, FINE * y + (cells - 1) / 2)
+    left, top = column.detach().floor(), row.detach().floor()
+    right_share, bottom_share = column - left, row - top
+    image = x.new_zeros(cells * cells)
+    for down, row_share in ((0, 1 - bottom_share), (1, bottom_share)):
+        for across, column_share in ((0, 1 - right_share), (1, right_share)):
+            i, j = (top + down).long(), (left + across).long()
+            caught = (i >= 0) & (i < cells) & (j >= 0) & (j < cells)
+            share = torch.where(caught, row_share * column_share, 0.0) / len(x)
+            image = image.index_add(0, torch.where(caught, i * cells + j, 0), share)
+    return image.reshape(side, FINE, side, FINE).sum(dim=(1, 3))
+
+
+def _tensor(values: NDArray[np.float64]) -> Tensor:
+    return torch.as_tensor(values, dtype=torch.float32)
