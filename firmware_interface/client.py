@@ -9,6 +9,7 @@ from types import TracebackType
 from opticaldr.firmware_interface.errors import (
     BeyondLimits,
     BoardError,
+    BoardLost,
     CoverOpen,
     InterlockOpen,
     SlmSilent,
@@ -120,18 +121,19 @@ class Board:
 
     def info(self) -> BoardInfo:
         """What the board said of itself when it was greeted."""
-        protocol, major, minor, patch, unique, parts, reset, _, step, travel, shutter, _ = (
-            self._session.greeting
-        )
+        said = self._session.greeting
+        if said is None:
+            raise BoardLost(f"{self.port.name} is not open", "use the board inside its `with` block")
+        reset = said.reset_reason
         return BoardInfo(
-            protocol=protocol,
-            firmware=f"{major}.{minor}.{patch}",
-            serial=unique.hex(),
-            capabilities=tuple(name for bit, name in enumerate(wire.CAPABILITIES) if parts >> bit & 1),
+            protocol=said.protocol,
+            firmware=f"{said.major}.{said.minor}.{said.patch}",
+            serial=said.unique_id.hex(),
+            capabilities=tuple(p for bit, p in enumerate(wire.CAPABILITIES) if said.capabilities >> bit & 1),
             reset_reason=wire.RESET_REASONS[reset] if reset < len(wire.RESET_REASONS) else "unknown",
-            step=step * 1e-9,
-            travel=step * travel * 1e-9,
-            shutter_time=shutter * 1e-3,
+            step=said.step_nm * 1e-9,
+            travel=said.step_nm * said.travel_steps * 1e-9,
+            shutter_time=said.shutter_ms * 1e-3,
         )
 
     def state(self) -> BoardState:

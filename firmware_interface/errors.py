@@ -103,6 +103,11 @@ def refusal(reason: int, command: str) -> BoardError:
                 f"{what}: it had heard nothing from this program for too long and made the bench safe",
                 "set source and shutter again; allow longer silences with board.watchdog(seconds)",
             )
+        case wire.STALE:
+            return BoardWentSafe(
+                f"{what}: another program has spoken to it meanwhile",
+                "let one program at a time use the board, then set source and shutter again",
+            )
         case _:
             return VersionMismatch(
                 f"{what}: it does not know such a message (reason {reason})",

@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from opticaldr.firmware_interface.errors import (
     BoardError,
@@ -44,6 +44,25 @@ class Event:
     values: tuple[int, ...] = ()
 
 
+class Greeting(NamedTuple):
+    """The board's answer to HELLO, as it is on the wire."""
+
+    protocol: int
+    session: int
+    sequence: int
+    major: int
+    minor: int
+    patch: int
+    unique_id: bytes
+    capabilities: int
+    reset_reason: int
+    boot: int
+    step_nm: int
+    travel_steps: int
+    shutter_ms: int
+    patience_ms: int
+
+
 class Session:
     """The line to one board, shared by all threads that use it.
 
@@ -54,7 +73,7 @@ class Session:
 
     def __init__(self, port: Port) -> None:
         self.port = port
-        self.greeting: tuple[Any, ...] = ()
+        self.greeting: Greeting | None = None
         self.patience = wire.PATIENCE_MS * 1e-3  # seconds of silence the board bears
         self.listeners: list[Callable[[Event], None]] = []
         self.retries = 0
@@ -96,7 +115,7 @@ class Session:
                 self._ensure_line()
                 kind, answer = self._exchange(command, struct.pack(command.asks, *values), ATTEMPTS)
                 reason = answer[1] if kind == wire.REFUSED else 0
-                self._greeted = reason != wire.NO_SESSION
+                self._greeted = reason not in (wire.NO_SESSION, wire.STALE)
             finally:
                 self._asking = False
         self._tell()
@@ -151,7 +170,7 @@ class Session:
             self._greet()
 
     def _reconnect(self) -> None:
-        boot = self._boot
+        before = self.greeting
         until = self.port.now() + RECONNECT
         while True:
             try:
@@ -161,11 +180,8 @@ class Session:
                 if self.port.now() >= until:
                     raise
                 self.port.wait(0.2)
-        self._note(Event("back", self.port.now(), (int(boot != self._boot),)))
-
-    @property
-    def _boot(self) -> int:
-        return int(self.greeting[7])
+        restarted = before is None or self.greeting is None or before.boot != self.greeting.boot
+        self._note(Event("back", self.port.now(), (int(restarted),)))
 
     # Greeting
 
@@ -173,7 +189,8 @@ class Session:
         """Have a HELLO answered; clears what is left over in either direction and begins a new session."""
         self._decoder = wire.Decoder()
         self._heard.clear()
-        hello = struct.pack(wire.HELLO.asks, wire.PROTOCOL, secrets.randbits(32))
+        number = secrets.randbits(32)
+        hello = struct.pack(wire.HELLO.asks, wire.PROTOCOL, number)
         try:
             _, answer = self._exchange(wire.HELLO, hello, GREETING_ATTEMPTS)
         except NoAnswer:
@@ -184,8 +201,12 @@ class Session:
                 f"the board at {self.port.name} speaks protocol {answer[0]}, this program {wire.PROTOCOL}",
                 _FLASH if old else "update this program",
             )
-        self.greeting = struct.unpack(wire.HELLO.answers, answer)
-        self.patience = self.greeting[-1] * 1e-3
+        greeting = Greeting(*struct.unpack(wire.HELLO.answers, answer))
+        if greeting.session != number:
+            raise NoAnswer(f"the board at {self.port.name} answered an old greeting", "try again")
+        self.greeting = greeting
+        self._sequence = greeting.sequence
+        self.patience = greeting.patience_ms * 1e-3
         self._greeted = True
 
     def _stranger(self) -> BoardError:

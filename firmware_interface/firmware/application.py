@@ -29,8 +29,8 @@ class Application:
         self._boot = hal.random()
         self._started = self._heard = self._spoke = hal.milliseconds()
         self._session: int | None = None
-        self._begun: list[int] = []  # the latest sessions: an old HELLO does not bring one back
-        self._sequence = 0  # of the last command carried out, and what was answered to it
+        self._latest: int | None = None  # a session that ended does not come back by an old HELLO
+        self._sequence = self._boot & 0xFFFF  # of the last command acted on, and what was answered to it
         self._answer = b""
         self._event_sequence = 0
         self._patience = wire.PATIENCE_MS
@@ -106,22 +106,21 @@ class Application:
         if len(body) < 5:
             return
         protocol, session = struct.unpack("<BI", body[:5])
-        if protocol == wire.PROTOCOL and session not in self._begun:
-            self._session = session
-            self._begun.insert(0, session)
-            del self._begun[8:]
-            self._sequence = sequence
+        if protocol == wire.PROTOCOL and session != self._latest:
+            self._session = self._latest = session
             self._answer = b""
             self._patience = wire.PATIENCE_MS
             self._heard = self._spoke = self.hal.milliseconds()
             self.make_safe()
-        self._out.extend(wire.pack(wire.HELLO.kind | wire.REPLY, sequence, self._introduction()))
+        self._out.extend(wire.pack(wire.HELLO.kind | wire.REPLY, sequence, self._introduction(session)))
 
-    def _introduction(self) -> bytes:
+    def _introduction(self, session: int) -> bytes:
         hal = self.hal
         return struct.pack(
             wire.HELLO.answers,
             wire.PROTOCOL,
+            session,
+            self._sequence,
             mechanics.FIRMWARE[0],
             mechanics.FIRMWARE[1],
             mechanics.FIRMWARE[2],

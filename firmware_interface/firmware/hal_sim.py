@@ -30,7 +30,7 @@ class Hal:
         return int(self.world.now * 1000)
 
     def random(self) -> int:
-        """A number that differs from one boot to the next."""
+        """A 32-bit number that differs from one boot to the next."""
         return self._boot
 
     def feed(self) -> None:

@@ -36,7 +36,7 @@ class Message:
 
 _STATE = "<HiBHIIII"
 
-HELLO = Message(0x01, "hello", "<BI", "<B3B8sHBIIIHH", 300)
+HELLO = Message(0x01, "hello", "<BI", "<BIH3B8sHBIIIHH", 300)
 STATE = Message(0x02, "state", "<", _STATE, 150)
 SOURCE = Message(0x03, "source", "<H", "<", 150)
 HOME = Message(0x04, "home", "<", "<", 150)

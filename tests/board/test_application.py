@@ -17,7 +17,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.world = World()
-        self.application = Application(Hal(self.world))
+        self.application = Application(Hal(self.world, seed=0))
         self.decoder = wire.Decoder()
 
     def pass_time(self, seconds: float) -> list[tuple[int, int, bytes]]:
@@ -100,7 +100,7 @@ def test_a_new_session_makes_the_bench_safe(bench: Bench) -> None:
 def test_another_protocol_is_answered_but_gets_no_session(bench: Bench) -> None:
     (kind, _, body) = bench.say(wire.HELLO, 0, 9, 5)[0]
     assert (kind, body[0]) == (wire.HELLO.kind | wire.REPLY, wire.PROTOCOL)
-    assert not refusals(bench.say(wire.STATE, 1))  # session 1 goes on
+    assert not refusals(bench.say(wire.STATE, 1))  # the session goes on
 
 
 @pytest.mark.parametrize("beats", [True, False])
