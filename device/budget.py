@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from opticaldr.device.records import Kind, Quality
 
@@ -32,7 +32,8 @@ BITS_PER_ESTIMATE = sum(math.log2(choices) for choices in _CHOICES.values())
 def bits_per_hour(interval: float) -> float:
     """Upper bound on what eye can say in any hour with one estimate every ``interval`` seconds.
 
-    The burst counts in full. When an estimate comes is a message too: each may come in any second of its interval.
+    The burst counts in full. When an estimate comes is a message too: each may come in any second of its
+    interval.
     """
     estimates = 3600 / interval + BURST
     return estimates * (BITS_PER_ESTIMATE + math.log2(max(interval, 1) + 1))
@@ -42,21 +43,24 @@ def bits_per_hour(interval: float) -> float:
 class RateLimit:
     """A token bucket: one record every ``interval`` seconds, up to `BURST` at once after a quiet time.
 
-    Attributes:
+    Args:
         interval: seconds between records in the long run.
-        tokens: records that may go now.
+        spare: tokens that the bucket holds beyond `BURST`.
     """
 
     interval: float
-    tokens: float = float(BURST)
-    _last: float | None = field(default=None, repr=False)
+    spare: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._tokens = BURST + self.spare
+        self._last: float | None = None
 
     def allow(self, now: float) -> bool:
         """Take a token if there is one; ``now`` is a monotonic clock in seconds."""
         if self._last is not None:
-            self.tokens = min(BURST, self.tokens + max(now - self._last, 0.0) / self.interval)
+            self._tokens = min(BURST + self.spare, self._tokens + max(now - self._last, 0.0) / self.interval)
         self._last = now
-        if self.tokens < 1:
+        if self._tokens < 1:
             return False
-        self.tokens -= 1
+        self._tokens -= 1
         return True

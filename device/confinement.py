@@ -1,8 +1,8 @@
 """Eye locks itself in: step by step, and after each step it tries to get out.
 
-Order matters. Frames are locked in memory while the limit may still be raised; then core dumps, privileges and
-dumpability go; Landlock comes before seccomp so that it can be tried alone; seccomp comes last because afterwards
-nothing can be set any more.
+Order matters. Frames are locked in memory while the limit may still be raised; then core dumps, privileges
+and dumpability go; Landlock comes before seccomp so that it can be tried alone; seccomp comes last because
+afterwards nothing can be set any more.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Protection(IntFlag):
     """Seccomp binds threads that were running before it, too."""
 
 
-EVERY = Protection(sum(Protection))
+NONE, EVERY = Protection(0), Protection(sum(Protection))
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def _filter_calls(writable: Sequence[int], video: bool) -> Iterator[str]:
 
 def _status(name: str) -> str:
     """One line of ``/proc/self/status`` (proc(5))."""
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
         key, _, value = line.partition(":")
         if key == name:
             return value.strip()

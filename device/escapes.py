@@ -1,7 +1,8 @@
 """Ways out of a confined process, each tried for real: what eye does to itself at every start.
 
-An attempt is written so that it does no harm where nothing stops it, and so that being stopped (EPERM, EACCES) can be
-told from failing otherwise: it names a process, a path or a descriptor that does not exist, for instance.
+An attempt is written so that it does no harm where nothing stops it, and so that being stopped (EPERM,
+EACCES) can be told from failing otherwise: it names a process, a path or a descriptor that does not exist,
+for instance.
 """
 
 from __future__ import annotations

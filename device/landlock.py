@@ -1,8 +1,8 @@
 """Landlock: this process, from now on, opens no file, binds and connects no TCP port, signals nobody outside.
 
-The kernel's own interface (``Documentation/userspace-api/landlock.rst``), without a library: a ruleset that handles
-everything the kernel knows and allows none of it. It binds the calling thread and what it starts afterwards;
-seccomp (`opticaldr.device.seccomp`) binds the other threads too.
+The kernel's own interface (``Documentation/userspace-api/landlock.rst``), without a library: a ruleset that
+handles everything the kernel knows and allows none of it. It binds the calling thread and what it starts
+afterwards; seccomp (`opticaldr.device.seccomp`) binds the other threads too.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import struct
 _CREATE_RULESET, _RESTRICT_SELF = 444, 446  # the same numbers on every architecture
 _VERSION = 1
 _FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
-"""Number of file system rights that each version of the interface handles; later versions add none we know."""
+"""Number of file system rights that each version of the interface handles; later versions add none we
+know."""
 _TCP_BIND_AND_CONNECT = 0b11
 _SCOPE_ABSTRACT_UNIX_SOCKETS_AND_SIGNALS = 0b11
 

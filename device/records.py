@@ -40,12 +40,15 @@ class Kind(IntEnum):
 
 
 class Event(IntEnum):
-    """What happened. All of them end eye; starting it again is the deliberate act that re-arms it."""
+    """What happened. All but OPTICS_IN_DOUBT end eye; starting it again is the deliberate act that re-arms
+    it."""
 
     NONE = 0
     OPTICS_NOT_IN_PLACE = 1
-    CAMERA_SILENT = 2
-    FAILED = 3
+    OPTICS_IN_DOUBT = 2
+    """Frames cannot be judged (too dark, too plain) and are dropped until they can."""
+    CAMERA_SILENT = 3
+    FAILED = 4
 
 
 class Quality(IntFlag):
@@ -80,7 +83,7 @@ class Record(BaseModel):
         quality: reasons for less trust.
         event: what happened; only in EVENT.
         margin: interlock statistic as a percentage of its threshold, the highest of the window.
-        frames, dropped: frames seen and frames thrown away since the start; only in EVENT and FAREWELL.
+        frames, dropped: frames seen and frames thrown away since the start; only in FAREWELL.
         latency, latency_p99: seconds (steps of 0.1 ms) from the end of the capture until the frame was
             done with: median and 99th percentile of the session in FAREWELL; of an ESTIMATE, only
             ``latency``: from capture to record.
@@ -111,8 +114,10 @@ class Record(BaseModel):
             raise ValueError("an estimate and its sigma belong in an ESTIMATE, and nowhere else")
         if (self.event is Event.NONE) is (self.kind is Kind.EVENT):
             raise ValueError("an event belongs in an EVENT, and nowhere else")
-        if self.kind in (Kind.HELLO, Kind.ESTIMATE) and (self.frames or self.dropped or self.latency_p99):
-            raise ValueError("counts belong in the last record")
+        if self.kind is not Kind.FAREWELL and (self.frames or self.dropped or self.latency_p99):
+            raise ValueError("counts belong in the FAREWELL")
+        if self.kind in (Kind.HELLO, Kind.EVENT) and self.latency:
+            raise ValueError("a latency belongs in an ESTIMATE or the FAREWELL")
         if self.protections and self.kind is not Kind.HELLO:
             raise ValueError("protections belong in the HELLO")
         return self

@@ -17,8 +17,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 class FrameRing:
     """A few raw frames of one size in memory that is never swapped, dumped or inherited.
 
-    The pages are private and anonymous, can be locked (``mlock``), are left out of core dumps (``MADV_DONTDUMP``) and
-    of children (``MADV_DONTFORK``). As a context manager it wipes itself on the way out, whatever the reason.
+    The pages are private and anonymous, can be locked (``mlock``), are left out of core dumps
+    (``MADV_DONTDUMP``) and of children (``MADV_DONTFORK``). As a context manager it wipes itself on the way
+    out, whatever the reason.
 
     Attributes:
         slots: uint16 ``[slot, y, x]``, a view of the locked pages.
@@ -46,8 +47,9 @@ class FrameRing:
         address = ctypes.c_void_p(self.slots.ctypes.data)
         self.locked = _libc.mlock(address, ctypes.c_size_t(size)) == 0
         if not self.locked:
+            why = os.strerror(ctypes.get_errno())
             self.why_not_locked = (
-                f"{size / 2**20:.0f} MiB of frame buffers cannot be locked ({os.strerror(ctypes.get_errno())}): "
+                f"{size / 2**20:.0f} MiB of frame buffers cannot be locked ({why}): "
                 f"raise the limit (ulimit -l {size // 1024 + 64}, or LimitMEMLOCK= in the unit)"
             )
 

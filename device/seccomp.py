@@ -1,8 +1,9 @@
-"""Seccomp: of the kernel's several hundred calls, the few dozen that eye still needs; all others fail with EPERM.
+"""Seccomp: of the kernel's several hundred calls, the few dozen that eye still needs; all others fail with
+EPERM.
 
-A classic BPF program in the form of ``Documentation/userspace-api/seccomp_filter.rst``, assembled here because
-it is short enough to be read: check the architecture, compare the call's number, look at one argument where a
-call is only allowed in part. It is installed for every thread of the process at once (TSYNC).
+A classic BPF program in the form of ``Documentation/userspace-api/seccomp_filter.rst``, assembled here
+because it is short enough to be read: check the architecture, compare the call's number, look at one argument
+where a call is only allowed in part. It is installed for every thread of the process at once (TSYNC).
 """
 
 from __future__ import annotations
@@ -102,7 +103,8 @@ def program(writable: Sequence[int], *, video: bool = False, machine: str | None
 
 
 def _only_if(number: int, *, argument: int, mask: int, values: Sequence[int]) -> list[Instruction]:
-    """Allow call ``number`` if the low 32 bits of one argument, masked, are one of ``values``, else deny it."""
+    """Allow call ``number`` if the low 32 bits of one argument, masked, are one of ``values``, else deny
+    it."""
     look = [(_LOAD, 0, 0, 16 + 8 * argument), (_AND, 0, 0, mask)]
     compare = [step for value in values for step in ((_JUMP_EQUAL, 0, 1, value), (_RETURN, 0, 0, _ALLOW))]
     block = [*look, *compare, (_RETURN, 0, 0, _DENY)]

@@ -1,0 +1,76 @@
+"""The mask interlock on the running device: every frame is judged before it is used.
+
+The statistic and its thresholds are `opticaldr.calibration.interlock`'s. A frame without the calibrated
+optics, or one that cannot be judged, is dropped. Two frames in a row without the optics trip the interlock,
+and it stays so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opticaldr.artefacts import Artefact
+from opticaldr.artefacts.bundle import PSF_BANK, BundleSpec, Interlock
+from opticaldr.calibration.interlock import stop_band, stop_band_fraction, superpixel_bank
+
+PATIENCE = 2
+"""Frames in a row without the optics, or without being judged, after which that is an event."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is thought of one frame.
+
+    Attributes:
+        margin: stop-band fraction in units of its ceiling; above 1 the optics are not in place.
+        trusted: whether the frame may be used.
+        blind: whether too many frames in a row could not be judged (too dark, too plain); passes with the
+            cause.
+        tripped: whether the optics count as not in place; stays so.
+    """
+
+    margin: float
+    trusted: bool
+    blind: bool
+    tripped: bool
+
+
+class InterlockWatch:
+    """Judges frames one after another; once tripped it stays so.
+
+    Args:
+        interlock: noise model and thresholds.
+        band: spatial frequencies that the mask does not pass, from
+            `opticaldr.calibration.interlock.stop_band`.
+    """
+
+    def __init__(self, interlock: Interlock, band: NDArray[np.bool_]) -> None:
+        self._interlock, self._band = interlock, band
+        self._absent = self._unjudged = 0
+        self._tripped = False
+
+    @classmethod
+    def of(cls, bundle: Artefact, spec: BundleSpec) -> InterlockWatch:
+        """The watch that a bundle describes, ready for its first frame."""
+        with np.load(bundle.file(PSF_BANK)) as stored:
+            bank = superpixel_bank(stored["psf"], spec.camera.binning)
+        shape = spec.camera.rows // spec.camera.binning, spec.camera.columns // spec.camera.binning
+        return cls(spec.interlock, stop_band(bank, shape, spec.interlock.transfer_limit))
+
+    def look(self, superpixels: NDArray[np.float32]) -> Verdict:
+        """Judge one frame, linear RGB ``[3, y, x]``. What is not a number cannot be judged: it fails
+        closed."""
+        fraction, contrast = stop_band_fraction(superpixels, self._band, self._interlock)
+        margin = fraction / self._interlock.ceiling
+        judged = bool(np.isfinite(margin)) and contrast >= self._interlock.floor
+        absent = judged and margin > 1
+        self._absent = self._absent + 1 if absent else 0
+        self._unjudged = 0 if judged else self._unjudged + 1
+        self._tripped = self._tripped or self._absent >= PATIENCE
+        trusted = judged and not absent and not self._tripped
+        return Verdict(
+            max(margin, 0.0) if judged else 0.0, trusted, self._unjudged >= PATIENCE, self._tripped
+        )

@@ -1,0 +1,54 @@
+"""What can be said about a frame without seeing anybody on it: too dark, saturated, moving."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opticaldr.device.records import Quality
+
+DARK = 0.02
+"""Mean level, in fractions of full scale, below which noise rules."""
+SATURATED = 0.01
+"""Fraction of superpixels at full scale above which the exposure is too long."""
+FULL_SCALE = 0.98
+MOVING = 0.05
+"""Mean change of block means from one frame to the next, relative to the mean level."""
+_BLOCKS = 8
+
+
+class QualityWatch:
+    """Looks at frames one after another; of the last one it remembers the means of 8 × 8 blocks."""
+
+    def __init__(self) -> None:
+        self._before: NDArray[np.float32] | None = None
+
+    def look(self, superpixels: NDArray[np.float32]) -> Quality:
+        """Flags of one frame: linear RGB in fractions of full scale, ``[3, y, x]``, sides of 8 and more."""
+        flags = Quality(0)
+        level = float(superpixels.mean())
+        if level < DARK:
+            flags |= Quality.DARK
+        if float((superpixels.max(axis=0) >= FULL_SCALE).mean()) > SATURATED:
+            flags |= Quality.SATURATED
+        blocks = _block_means(superpixels)
+        before = blocks if self._before is None else self._before
+        if Quality.DARK not in flags and float(np.abs(blocks - before).mean()) > MOVING * level:
+            flags |= Quality.MOVING
+        self.forget()
+        self._before = blocks
+        return flags
+
+    def forget(self) -> None:
+        """Wipe what is remembered of the frame before."""
+        if self._before is not None:
+            self._before.fill(0)
+        self._before = None
+
+
+def _block_means(superpixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """[3, y, x] to the means of 8 × 8 equal blocks; a remainder at the far edges is left out."""
+    rows, columns = (side // _BLOCKS for side in superpixels.shape[1:])
+    trimmed = superpixels[:, : rows * _BLOCKS, : columns * _BLOCKS]
+    means: NDArray[np.float32] = trimmed.reshape(3, _BLOCKS, rows, _BLOCKS, columns).mean((2, 4))
+    return means

@@ -1,0 +1,140 @@
+"""Run the deployed camera: check the bundle, open the log, let voice start eye, and sum up what happened."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from opticaldr.artefacts import create_key, load_key, load_public_key, open_artefact
+from opticaldr.artefacts.bundle import SIGNATURE, verify_bundle
+from opticaldr.device.audit import AuditLog, public_hex
+from opticaldr.device.budget import BITS_PER_ESTIMATE, FACE_IMAGE_BITS, bits_per_hour
+from opticaldr.device.confinement import Protection
+from opticaldr.device.delivery import Delivery, NdjsonFile
+from opticaldr.device.eye import TRIPPED, Orders
+from opticaldr.device.records import Event
+from opticaldr.device.voice import Session, listen, name_of
+from opticaldr.errors import Refusal
+
+LOG, KEY, ESTIMATES = "audit.ndjson", "device.key", "estimates.ndjson"
+
+
+def run(
+    bundle: Path,
+    *,
+    rig: str = "simulated",
+    source: str = "simulated:0",
+    out: Path | None = None,
+    trust: Path | None = None,
+    frames: int | None = None,
+    seconds: float | None = None,
+    interval: float = 60.0,
+    unmask_at: int | None = None,
+    threads: int = 1,
+    seed: int = 0,
+    development: bool = False,
+    on_entry: Callable[[Mapping[str, Any]], None] = lambda entry: None,
+) -> dict[str, Any]:
+    """Run until the source ends, the limits are reached, Ctrl-C, or the optics are not in place.
+
+    Args:
+        bundle: folder of the bundle.
+        rig, source, unmask_at, seed: what eye looks at (see `opticaldr.device.rig`).
+        out: folder for the audit log, the device's key and the delivered estimates; continued if it is there.
+            By default ``runs/run-<random>``.
+        trust: public key that must have signed the bundle; without it whatever key the bundle names.
+        frames, seconds: limits; None for none.
+        interval: least seconds between two estimates in the long run.
+        threads: of the model.
+        development: go on although a protection cannot be enforced.
+        on_entry: called with each entry of the audit log as it is made.
+
+    Returns:
+        A summary; ``passed`` is False if the optics were not in place, eye failed or was stopped on
+        suspicion.
+
+    Raises:
+        Refusal: the bundle, the source or the folder is not usable, or eye could not protect itself.
+    """
+    signer = load_public_key(trust) if trust is not None else _named_signer(bundle)
+    artefact, spec = verify_bundle(bundle, signer)
+    orders = Orders(
+        bundle=bundle.absolute(),
+        key=public_hex(signer),
+        rig=rig,
+        source=source,
+        frames=frames,
+        interval=interval,
+        unmask_at=unmask_at,
+        seed=seed,
+        threads=threads,
+        development=development,
+    )
+    folder = out if out is not None else Path("runs") / f"run-{secrets.token_hex(4)}"
+    with AuditLog(folder / LOG, _device_key(folder / KEY)) as log:
+        estimates = Delivery(log.path, NdjsonFile(folder / ESTIMATES), folder, clock=time.monotonic)
+        session = listen(orders, log, deliveries=(estimates,), seconds=seconds, on_entry=on_entry)
+        return {
+            "passed": _passed(session),
+            "bundle": artefact.id,
+            "signer": {"key": public_hex(signer), "trusted": trust is not None},
+            "rig": rig,
+            "window_frames": spec.window.frames,
+            "development": development,
+            **_summary(session, interval),
+            "audit": {"log": str(log.path), "entries": log.entries, "head": log.head},
+            "estimates_file": str(folder / ESTIMATES),
+            "purpose": spec.purpose,
+        }
+
+
+def _passed(session: Session) -> bool:
+    return session.exit_code == 0 and session.farewell is not None and not session.suspicion
+
+
+def _summary(session: Session, interval: float) -> dict[str, Any]:
+    last = session.farewell
+    hourly = bits_per_hour(interval)
+    return {
+        "frames": last.frames if last else None,
+        "dropped": last.dropped if last else None,
+        "estimates": session.estimates,
+        "latency_ms": {"p50": last.latency * 1e3, "p99": last.latency_p99 * 1e3} if last else None,
+        "interlock": "optics not in place" if session.exit_code == TRIPPED else "in place",
+        "event": None if session.event is Event.NONE else name_of(session.event),
+        "bits": {
+            "per_estimate": BITS_PER_ESTIMATE,
+            "per_hour": hourly,
+            "face_image": FACE_IMAGE_BITS,
+            "hours_for_one_face_image": FACE_IMAGE_BITS / hourly,
+        },
+        "protections": [name_of(p) for p in Protection if p in session.protections],
+        "eye": {
+            "exit_code": session.exit_code,
+            "said_farewell": last is not None,
+            "bad_records": session.refused,
+            "suspicion": session.suspicion or None,
+        },
+        "not_logged": session.lost,
+    }
+
+
+def _named_signer(bundle: Path) -> Ed25519PublicKey:
+    """The key that the bundle itself names: proves that it is whole, not who made it."""
+    artefact = open_artefact(bundle, kind="bundle")
+    if SIGNATURE not in artefact.manifest.files:
+        raise Refusal(f"{bundle} is not signed", "export it again with --key")
+    try:
+        return Ed25519PublicKey.from_public_bytes(bytes.fromhex(artefact.json(SIGNATURE)["public_key"]))
+    except (ValueError, KeyError, TypeError):
+        raise Refusal(f"{bundle / SIGNATURE} names no key", "export the bundle again") from None
+
+
+def _device_key(path: Path) -> Ed25519PrivateKey:
+    """The key that signs the audit log; made at the first run."""
+    return load_key(path) if path.exists() else create_key(path)

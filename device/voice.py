@@ -1,0 +1,343 @@
+"""Voice: hears eye through a pipe, believes nothing it cannot check, and is the one that speaks to the world.
+
+It starts eye, refuses every record that eye in its right mind would not write, signs and logs the others, and
+delivers them. It never sees a frame. When voice ends, eye ends; when eye ends or misbehaves, voice says so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from opticaldr.device.audit import AuditLog
+from opticaldr.device.budget import MOMENT_SLACK, RateLimit
+from opticaldr.device.confinement import EVERY, NONE, Protection
+from opticaldr.device.delivery import Delivery
+from opticaldr.device.eye import Orders
+from opticaldr.device.records import SIZE, BadRecord, Event, Kind, Quality, Record
+from opticaldr.device.stop import StopSign
+from opticaldr.errors import Refusal
+
+PATIENCE_WITH_BAD_RECORDS = 3
+"""Records that break the rules after which eye is taken for subverted and stopped."""
+TIME_TO_END = 5.0
+"""Seconds that eye has to end by itself before it is killed."""
+_LONGEST_WORDS = 4096
+_TICK = 0.25  # seconds
+
+
+class Suspicion(Exception):
+    """Eye has broken the rules of the pipe too often."""
+
+
+@dataclass
+class Hearing:
+    """Checks records against what only an honest eye would send: its session, its order, its clock, its rate.
+
+    Args:
+        session: what every record must carry.
+        interval: least seconds between records in the long run.
+    """
+
+    session: bytes
+    interval: float
+
+    def __post_init__(self) -> None:
+        self._sequence = 0
+        self._began = self._listened = 0.0
+        self._last: Kind | None = None
+        # Eye keeps to the same limit by its own clock; a token more forgives the rounding of moments.
+        self._limit = RateLimit(self.interval, spare=1.0)
+
+    def silence(self, now: float) -> None:
+        """Note that the pipe was empty at ``now``: what comes next was said later."""
+        self._listened = now
+
+    def accept(self, data: bytes, now: float) -> Record:
+        """The record in ``data``, read at ``now`` (monotonic seconds); `BadRecord` says what is wrong with
+        it."""
+        record = Record.unpack(data)
+        if record.session != self.session:
+            raise BadRecord("it is from another session")
+        if record.sequence != self._sequence:
+            raise BadRecord(f"record {record.sequence} came instead of {self._sequence}")
+        if (record.kind is Kind.HELLO) is not (record.sequence == 0) or self._last is Kind.FAREWELL:
+            raise BadRecord(f"a {record.kind.name} does not belong here")
+        if record.kind is Kind.HELLO:
+            self._began = self._listened = now
+        earliest, latest = (moment - self._began for moment in (self._listened, now))
+        if not earliest - MOMENT_SLACK <= record.moment <= latest + MOMENT_SLACK:
+            raise BadRecord(f"it says second {record.moment}, and it is {earliest:.0f} to {latest:.0f}")
+        speaks = record.kind is Kind.ESTIMATE or record.event is Event.OPTICS_IN_DOUBT
+        if speaks and not self._limit.allow(record.moment):
+            raise BadRecord("records come faster than agreed")
+        self._sequence += 1
+        self._listened = now
+        self._last = record.kind
+        return record
+
+
+@dataclass
+class Session:
+    """What voice knows at the end.
+
+    Attributes:
+        records: how many were accepted.
+        refused: how many were not, and `lost` those that could not be logged because the disk was full.
+        protections: what eye has proven.
+        estimates: bodies of the estimates that were logged.
+        event: the last event.
+        farewell: eye's last record; None if it ended without.
+        exit_code: eye's; negative for a signal.
+        suspicion: why eye was stopped, if it was.
+    """
+
+    records: int = 0
+    refused: int = 0
+    lost: int = 0
+    protections: Protection = NONE
+    estimates: list[dict[str, Any]] = field(default_factory=list)
+    event: Event = Event.NONE
+    farewell: Record | None = None
+    exit_code: int | None = None
+    suspicion: str = ""
+
+
+def listen(
+    orders: Orders,
+    log: AuditLog,
+    *,
+    deliveries: tuple[Delivery, ...] = (),
+    seconds: float | None = None,
+    on_entry: Callable[[Mapping[str, Any]], None] = lambda entry: None,
+) -> Session:
+    """Start eye, hear it out and log what it says, until it ends or is told to.
+
+    Args:
+        orders: for eye; ``pipe`` and ``session`` are filled in here.
+        log: open audit log.
+        deliveries: what is pumped after each record and every second.
+        seconds: stop after so long; None for no limit.
+        on_entry: called with each entry that was logged.
+
+    Raises:
+        Refusal: eye could not start; nothing was estimated.
+    """
+    session = Session()
+    token = secrets.token_bytes(16)
+
+    def enter(kind: str, body: Mapping[str, Any]) -> bool:
+        try:
+            entry = log.append(kind, body)
+        except OSError as error:
+            session.lost += 1
+            sys.stderr.write(f"opticaldr: not logged, and so not delivered: {error.strerror}\n")
+            return False
+        on_entry(entry)
+        return True
+
+    enter("started", _started(orders, token))
+    with StopSign((signal.SIGINT, signal.SIGTERM)) as sign, _eye(orders, token) as eye:
+        hearing = Hearing(token, orders.interval)
+        began: float | None = None
+
+        def over() -> bool:
+            late = seconds is not None and began is not None and time.monotonic() >= began + seconds
+            return sign.seen or late
+
+        try:
+            for data in _records(eye, over):
+                if data:
+                    _hear(data, hearing, session, enter, development=orders.development)
+                    began = began or time.monotonic()
+                else:
+                    hearing.silence(time.monotonic())
+                _pump(deliveries)
+        except Suspicion as suspicion:
+            enter("suspicion", {"why": str(suspicion)})
+            session.suspicion = str(suspicion)
+        session.exit_code, words = eye.end()
+    if session.records == 0 and not session.suspicion and not sign.seen:
+        enter("refused", {"exit_code": session.exit_code})
+        raise Refusal(words or f"eye ended with exit code {session.exit_code} before its first record")
+    enter("ended", _ended(session))
+    _pump(deliveries)
+    return session
+
+
+def _hear(
+    data: bytes,
+    hearing: Hearing,
+    session: Session,
+    enter: Callable[[str, Mapping[str, Any]], bool],
+    *,
+    development: bool,
+) -> None:
+    """Check one record and log it."""
+    try:
+        record = hearing.accept(data, time.monotonic())
+    except BadRecord as fault:
+        session.refused += 1
+        enter("bad record", {"why": str(fault)})
+        if session.refused >= PATIENCE_WITH_BAD_RECORDS:
+            raise Suspicion(f"eye sent {session.refused} bad records, the last one: {fault}") from None
+        return
+    session.records += 1
+    body = in_words(record)
+    logged = enter(record.kind.name.lower(), body)
+    if record.kind is Kind.HELLO:
+        session.protections = Protection(record.protections)
+        if session.protections != EVERY and not development:
+            missing = ", ".join(name_of(p) for p in Protection if p not in session.protections)
+            raise Suspicion(f"eye could not protect itself ({missing})")
+    elif record.kind is Kind.ESTIMATE and logged:
+        session.estimates.append(body)
+    elif record.kind is Kind.EVENT:
+        session.event = record.event
+    elif record.kind is Kind.FAREWELL:
+        session.farewell = record
+
+
+def in_words(record: Record) -> dict[str, Any]:
+    """A record as the log and the sinks tell it: only what its kind says, flags by name."""
+    body: dict[str, Any] = {
+        "key": f"{record.session.hex()}:{record.sequence}",
+        "moment": record.moment,
+        "quality": [name_of(flag) for flag in Quality if flag in record.quality],
+    }
+    if record.kind is Kind.HELLO:
+        body["protections"] = [name_of(p) for p in Protection if p in Protection(record.protections)]
+        return body
+    body["interlock_margin"] = record.margin / 100
+    if record.kind is Kind.ESTIMATE:
+        body |= {"estimate": record.estimate, "sigma": record.sigma, "latency": record.latency}
+    elif record.kind is Kind.EVENT:
+        body["event"] = name_of(record.event)
+    else:
+        body |= {name: getattr(record, name) for name in ("frames", "dropped", "latency", "latency_p99")}
+    return body
+
+
+def name_of(member: Quality | Protection | Event) -> str:
+    """A flag as it is written for people: lower case, spaces."""
+    return (member.name or "").lower().replace("_", " ")
+
+
+def _started(orders: Orders, token: bytes) -> dict[str, Any]:
+    return {
+        "session": token.hex(),
+        "bundle_key": orders.key,
+        "rig": orders.rig,
+        "interval": orders.interval,
+        "development": orders.development,
+    }
+
+
+def _ended(session: Session) -> dict[str, Any]:
+    return {
+        "eye_exit_code": session.exit_code,
+        "eye_said_farewell": session.farewell is not None,
+        "records": session.records,
+        "refused": session.refused,
+        "lost": session.lost,
+    }
+
+
+def _pump(deliveries: tuple[Delivery, ...]) -> None:
+    for delivery in deliveries:
+        delivery.pump()
+
+
+class _EyeProcess:
+    """The running eye, the reading end of its pipe, and what it wrote to standard error before it locked
+    itself in."""
+
+    def __init__(self, process: subprocess.Popen[bytes], pipe: int) -> None:
+        assert process.stderr is not None
+        self.process, self.pipe, self.words_pipe = process, pipe, process.stderr.fileno()
+        self._words = b""
+
+    def listen_to_words(self) -> bool:
+        """Take in what is there on standard error; False at its end."""
+        data = os.read(self.words_pipe, _LONGEST_WORDS)
+        self._words = (self._words + data)[-_LONGEST_WORDS:]
+        return bool(data)
+
+    def stop(self) -> None:
+        """Ask it to end."""
+        self.process.send_signal(signal.SIGTERM)
+
+    def end(self) -> tuple[int, str]:
+        """Wait for its end, or kill it; returns its exit code and its last words in one line."""
+        self.stop()
+        try:
+            code = self.process.wait(TIME_TO_END)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            code = self.process.wait()
+        os.set_blocking(self.words_pipe, False)
+        with contextlib.suppress(BlockingIOError):
+            while self.listen_to_words():
+                pass
+        lines = self._words.decode(errors="replace").strip().splitlines()
+        return code, lines[-1] if lines else ""
+
+
+@contextlib.contextmanager
+def _eye(orders: Orders, token: bytes) -> Iterator[_EyeProcess]:
+    """Start eye with a pipe that keeps records apart (O_DIRECT: one read, one write; pipe(2))."""
+    hearing, speaking = os.pipe2(os.O_DIRECT | os.O_CLOEXEC)
+    with contextlib.ExitStack() as stack:
+        stack.callback(os.close, hearing)
+        filled = orders.model_copy(update={"pipe": speaking, "session": token.hex()})
+        one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        try:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "opticaldr.device.eye", filled.model_dump_json()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                pass_fds=[speaking],
+                process_group=0,  # Ctrl-C is voice's to hear
+                env={**os.environ, **one_thread},
+            )
+        finally:
+            os.close(speaking)
+        stack.enter_context(process)
+        stack.callback(process.kill)
+        yield _EyeProcess(process, hearing)
+
+
+def _records(eye: _EyeProcess, over: Callable[[], bool]) -> Iterator[bytes]:
+    """What comes through the pipe, piece by piece, until eye closes it; an empty piece marks a time of
+    silence.
+
+    Once it is ``over``, eye is asked to end and has `TIME_TO_END` for its last words.
+    """
+    asked: float | None = None
+    with selectors.DefaultSelector() as selector:
+        selector.register(eye.pipe, selectors.EVENT_READ)
+        selector.register(eye.words_pipe, selectors.EVENT_READ)
+        while asked is None or time.monotonic() < asked + TIME_TO_END:
+            if asked is None and over():
+                eye.stop()
+                asked = time.monotonic()
+            ready = {key.fd for key, _ in selector.select(timeout=_TICK)}
+            if eye.words_pipe in ready and not eye.listen_to_words():
+                selector.unregister(eye.words_pipe)
+            if eye.pipe in ready:
+                data = os.read(eye.pipe, 2 * SIZE)
+                if not data:
+                    return
+                yield data
+            elif not ready:
+                yield b""
