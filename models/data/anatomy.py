@@ -34,7 +34,8 @@ def half_width(who: Identity, y: NDArray[np.floating]) -> FloatArray:
     curve = outline(who)
     right = curve[: len(curve) // 2 + 1]
     order = np.argsort(right[:, 1])
-    return np.maximum(np.interp(y, right[order, 1], right[order, 0]), 0.08).astype(np.float32)
+    width = np.interp(y, right[order, 1], right[order, 0])
+    return np.asarray(np.maximum(width, 0.08), np.float32)
 
 
 def relief(who: Identity, sheet: Sheet) -> FloatArray:

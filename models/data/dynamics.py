@@ -13,6 +13,8 @@ trivial. They carry no clinical meaning.
 * gaze turned down: Waxer, *Nonverbal cues for depression*, Journal of Abnormal Psychology 83 (1974) 319-322;
 * longer blinks and narrower lid opening: Alghowinem, Goecke, Wagner, Parker & Breakspear, *Eye movement
   analysis for depression detection*, ICIP 2013, 4220-4224;
+* brows drawn together and up at their inner ends: Schwartz, Fair, Salt, Mandel & Klerman, *Facial muscle
+  patterning to affective imagery in depressed and nondepressed subjects*, Science 192 (1976) 489-491;
 * less speech and longer pauses: Mundt, Snyder, Cannizzaro, Chappie & Geralts, *Voice acoustic measures of
   depression severity*, Journal of Neurolinguistics 20 (2007) 50-64.
 """
@@ -51,7 +53,7 @@ def draw_session(rng: np.random.Generator, score: int) -> Track:
     Returns:
         One float32 array per factor, ``SESSION_SECONDS * TRACK_RATE`` samples, periodic:
         ``smile`` (lip corner pull, 0 rest to 1 broad, negative when the corners hang), ``mouth`` (opening,
-        0 to 1), ``brow`` (inner ends, 0 rest to 1 raised in grief), ``blink`` (lid closure, 0 open to 1 shut),
+        0 to 1), ``brow`` (inner ends, 0 at rest to 1 raised in grief), ``blink`` (lid closure, 0 to 1),
         ``gaze_x``, ``gaze_y`` (eye in head, radians, right and down positive), ``yaw``, ``pitch``, ``roll``
         (head, radians; nose to the right of the image, nose down, clockwise in the image positive).
     """
@@ -93,7 +95,7 @@ def draw_session(rng: np.random.Generator, score: int) -> Track:
     ill = severity()
     reach, pace = 1 - 0.65 * ill, 0.4 * (1 - 0.6 * ill)
     yaw = np.radians(11.0) * reach * _wander(rng, count, pace)
-    pitch = np.radians(5.0) * reach * _wander(rng, count, pace) + np.radians(9.0 * ill - 2.0)
+    pitch = np.radians(5.0) * reach * _wander(rng, count, pace) + np.radians(13.0 * ill - 3.0)
     roll = np.radians(4.0) * reach * _wander(rng, count, pace)
 
     samples = {
@@ -147,16 +149,19 @@ def _events(
     amplitude: float,
     spread: float = 0.35,
 ) -> Samples:
-    """Poisson events: raised-cosine onset and offset of `rise` seconds about a plateau; the strongest wins."""
+    """Poisson events with raised-cosine onset and offset of `rise` seconds; the stronger of two counts."""
     total = np.zeros(count)
-    clock = np.arange(count) / TRACK_RATE
     for _ in range(rng.poisson(per_minute * SESSION_SECONDS / 60.0)):
         centre = rng.uniform(0.0, SESSION_SECONDS)
         length = seconds * rng.lognormal(0.0, spread)
         height = amplitude * rng.uniform(0.6, 1.0) if amplitude < 1.0 else amplitude
-        away = np.abs((clock - centre + SESSION_SECONDS / 2) % SESSION_SECONDS - SESSION_SECONDS / 2)
-        phase = np.clip((away - (length / 2 - rise)) / rise, 0.0, 1.0)
-        np.maximum(total, height * (0.5 + 0.5 * np.cos(np.pi * phase)), out=total)
+        reach = max(length / 2, rise)
+        samples = np.arange(
+            np.floor((centre - reach) * TRACK_RATE), np.ceil((centre + reach) * TRACK_RATE) + 1
+        )
+        phase = np.clip((np.abs(samples / TRACK_RATE - centre) - (reach - rise)) / rise, 0.0, 1.0)
+        at = samples.astype(int) % count
+        total[at] = np.maximum(total[at], height * (0.5 + 0.5 * np.cos(np.pi * phase)))
     return total
 
 

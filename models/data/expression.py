@@ -22,8 +22,8 @@ _BULGE = 1 - np.abs(_ALONG) ** 2.3
 
 def mouth_corners(who: Identity, at: Moment) -> Points:
     """Left and right corner of the mouth on the sheet ``[2, 2]``: a smile draws them out and up."""
-    reach = who.mouth_width * (1 + 0.24 * at["smile"] - 0.12 * at["mouth"])
-    height = who.mouth_height - 0.062 * at["smile"] + 0.012 * at["mouth"]
+    reach = who.mouth_width * (1 + 0.30 * at["smile"] - 0.12 * at["mouth"])
+    height = who.mouth_height - 0.08 * at["smile"] + 0.012 * at["mouth"]
     return np.array([[-reach, height], [reach, height]])
 
 

@@ -92,7 +92,7 @@ _RIMS = [(24, 24, 28), (84, 52, 32), (120, 30, 34), (60, 70, 96), (150, 132, 90)
 
 
 def draw_identity(rng: np.random.Generator) -> Identity:
-    """Draw a person. Parameters are independent, except where nature ties them (skin and hair, hair and brows)."""
+    """Draw a person. Parameters are independent, except skin with hair and hair with brows."""
 
     def normal(mean: float, spread: float) -> float:
         return mean + spread * float(np.clip(rng.standard_normal(), -2.2, 2.2))

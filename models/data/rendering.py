@@ -104,7 +104,7 @@ def _light(portrait: Portrait, where: Setting, at: Moment) -> FloatArray:
     light += sheen
     light *= planes(where.key)
     light += planes(where.fill) * (0.8 - 0.2 * down)
-    return light
+    return np.asarray(light)
 
 
 def _rotation(at: Moment) -> NDArray[np.float64]:

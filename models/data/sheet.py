@@ -86,7 +86,7 @@ def planes(colour: ArrayLike) -> FloatArray:
     return np.asarray(colour, np.float32).reshape(-1, 1, 1)
 
 
-def paint(picture: FloatArray, cover: FloatArray, colour: ArrayLike) -> None:
+def paint(picture: FloatArray, cover: NDArray[np.floating], colour: ArrayLike) -> None:
     """Lay a colour, or a picture, over ``[c, y, x]`` in place, as far as `cover` ``[y, x]`` says."""
     over = np.asarray(colour, np.float32)
     picture += cover * ((planes(over) if over.ndim == 1 else over) - picture)
