@@ -177,9 +177,7 @@ class Inversion:
         """See `Attack`."""
         few = np.arange(min(self.tune_on, len(ground.train)))
         sample, seen = ground.train.take(few), captures.train[few]
-        clean = Embedded(
-            ground.base.embed(sample.scenes, sample.landmarks), sample.people, sample.sessions
-        )
+        clean = Embedded(ground.base.embed(sample.scenes, sample.landmarks), sample.people, sample.sessions)
         scores = {}
         for done, setting in enumerate(self.settings):
             restored = self.restore(view, seen, sample.depths, setting)

@@ -10,18 +10,19 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from opticaldr.errors import Refusal
 from opticaldr.models.evaluation.alignment import FloatArray
 from opticaldr.models.evaluation.views import LowResolutionView, PsfView, View, mean_width
-from opticaldr.models.optics import OpticsSpec, psf, psf_bank, zernike_height
+from opticaldr.models.optics import OpticsSpec, noll_to_nm, psf, psf_bank, zernike_height
 
 MILD_BLUR = 1.0
 """Standard deviation in pixels of the positive control's blur: the attackers have to see through it."""
 
+RANDOM_MODES = 15
+"""Highest Noll mode of the random mask."""
+
 SETTLED = 0.03
 """Relative error at which two widths count as equal."""
-
-GREEN = 550e-9
-"""Wavelength at which masks are matched; the full spectrum would be six times as dear and as wide."""
 
 
 def gaussian_psf(sigma: float, side: int) -> NDArray[np.float64]:
@@ -59,21 +60,26 @@ def matched_controls(
     """
     count = len(depths)
     rng = np.random.default_rng(seed)
-    modes = range(5, spec.mask.modes + 1)
-    direction = {j: float(a) for j, a in zip(modes, rng.standard_normal(len(modes)), strict=True)}
     floor = dict(spec.mask.start)
+    # Each mode tilts the rim as much as any other: the slope of R_n^m there is (n(n + 2) - m²)/2.
+    rim = {j: (n * (n + 2) - m * m) / 2 for j in range(5, RANDOM_MODES + 1) for n, m in [noll_to_nm(j)]}
+    direction = {j: float(rng.standard_normal() / slope) for j, slope in rim.items()}
+    # Twice the samples, so that a control may be steeper than the lens it is set beside.
+    fine = spec.pupil.model_copy(update={"samples": 2 * spec.pupil.samples})
+    spec = spec.model_copy(update={"pupil": fine})
 
     def height(shape: dict[int, float], size: float) -> FloatArray:
         coefficients = {j: floor.get(j, 0.0) + size * shape.get(j, 0.0) for j in floor.keys() | shape.keys()}
         return zernike_height(coefficients, spec).astype(np.float32)
 
-    def green_width(shape: dict[int, float], size: float) -> float:
-        surface = height(shape, size)
-        psfs = [psf(surface, spec, (GREEN,), depth, shape=(window, window)) for depth in depths]
+    def width_of(shape: dict[int, float], size: float) -> float:
+        # One wavelength is enough, and the shortest is the one that has to be sampled best.
+        surface, shortest = height(shape, size), min(spec.sensor.wavelengths)
+        psfs = [psf(surface, spec, (shortest,), depth, shape=(window, window)) for depth in depths]
         return mean_width(np.stack(psfs))
 
     def bank(shape: dict[int, float]) -> FloatArray:
-        size = _matched(lambda s: green_width(shape, s), width, start=1e-5)
+        size = _matched(lambda s: width_of(shape, s), width, start=2e-6)
         return np.asarray(psf_bank(height(shape, size), spec, depths, shape=(window, window)), np.float32)
 
     # The circle that holds half of a Gaussian has the radius 1.177 sigma; of a square of side k, 0.399 k.
@@ -89,11 +95,16 @@ def matched_controls(
 def _matched(width_of: Callable[[float], float], width: float, start: float, steps: int = 8) -> float:
     """Size at which the width is as wanted: width grows nearly in proportion to size, so correct by the ratio.
 
-    The closest size met, if the window or the sharpest focus keeps the width out of reach.
+    The closest size met, if the width is out of reach: because of the window, of the sharpest focus, or because the height map
+    would be too steep for its grid.
     """
     size, best = start, (np.inf, start)
     for _ in range(steps):
-        reached = width_of(size)
+        try:
+            reached = width_of(size)
+        except Refusal:  # sampled too coarsely at this size
+            size *= 0.7
+            continue
         error = abs(reached / width - 1)
         best = min(best, (error, size))
         if error < SETTLED:

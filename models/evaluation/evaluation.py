@@ -16,9 +16,11 @@ from opticaldr.models.evaluation.attacks import Ground
 from opticaldr.models.evaluation.faces import Faces, Progress, face_widths, simulated_faces
 from opticaldr.models.evaluation.metrics import Interval
 from opticaldr.models.evaluation.recognisers import NetworkRecogniser, OnnxRecogniser
+from opticaldr.models.evaluation.report import write_report
 from opticaldr.models.evaluation.retraining import Schedule, train_recogniser
 from opticaldr.models.evaluation.study import Row, Study, run_study
 from opticaldr.models.evaluation.subject import Subject, read_subject
+from opticaldr.models.evaluation.verification import as_json
 from opticaldr.models.networks import Recogniser as RecogniserNetwork
 
 TEST_PEOPLE = 1_000_000
@@ -81,12 +83,54 @@ def evaluate(
         raise Refusal("photographs need a recogniser that knows photographs", "name one with --recogniser")
     studies = [simulated_study(optics, budget, seed=seed, progress=progress)]
     with create("evaluation", out, parents=[subject], seed=seed) as draft:
-        metrics = summary(studies, optics, budget)
+        metrics = summary(studies, optics, depression, budget)
         (draft.path / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
-        from opticaldr.models.evaluation.report import write_report
-
-        write_report(draft.path / "report.html", studies, optics, metrics)
+        write_report(draft.path / "report.html", studies, metrics)
     return draft.sealed()
+
+
+def summary(
+    studies: list[Study], optics: Subject, depression: dict[str, Interval], budget: str
+) -> dict[str, Any]:
+    """Everything that was found, for ``metrics.json``: intervals as ``[value, low, high]``."""
+    study = max(studies, key=lambda study: study.worst().auc.value)
+    worst = study.worst()
+    faults = [f"{study.population}: {fault}" for study in studies for fault in study.faults]
+    return {
+        "headline": {"population": study.population, **_row(worst)},
+        "valid": not faults,
+        "faults": faults,
+        "budget": budget,
+        "depths": list(optics.depths),
+        "psf": "measured" if optics.measured else "computed",
+        "depression": as_json(depression),
+        "studies": [
+            {
+                "population": study.population,
+                "people": study.people,
+                "pictures": study.pictures,
+                "recognisers": as_json(study.recognisers),
+                "refused": study.refused,
+                "null": study.null.json(),
+                "by_depth": as_json(study.by_depth),
+                "optics": {
+                    view: {
+                        "ee50": width,
+                        "worst_auc": study.worst(view).auc.json(),
+                        "expression_accuracy": study.expression[view].json() if study.expression else None,
+                    }
+                    for view, width in study.widths.items()
+                },
+                "rows": [_row(row) | {"optic": row.view, "notes": row.notes} for row in study.rows],
+            }
+            for study in studies
+        ],
+    }
+
+
+def _row(row: Row) -> dict[str, Any]:
+    about = {"attacker": row.attacker, "recogniser": row.recogniser, "protocol": row.protocol}
+    return about | as_json(row.figures)
 
 
 def simulated_study(

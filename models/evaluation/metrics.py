@@ -150,7 +150,9 @@ def identification(
     # The true person stands in the middle of those with the same score: a constant score identifies nobody.
     ahead = (scores > own[:, None]).sum(1) + 0.5 * ((scores == own[:, None]).sum(1) - 1)
     ranks = [rank for rank in (1, 5) if rank < len(gallery)]
-    return {f"rank-{rank}": proportion(ahead < rank, probes, seed=seed, replicates=replicates) for rank in ranks}
+    return {
+        f"rank-{rank}": proportion(ahead < rank, probes, seed=seed, replicates=replicates) for rank in ranks
+    }
 
 
 def proportion(

@@ -13,7 +13,15 @@ import numpy as np
 from opticaldr.errors import Refusal
 from opticaldr.models.evaluation import cache as store
 from opticaldr.models.evaluation.alignment import FloatArray
-from opticaldr.models.evaluation.attacks import Attack, Captures, Ground, OffTheShelf, Reading, Retrained, ladder
+from opticaldr.models.evaluation.attacks import (
+    Attack,
+    Captures,
+    Ground,
+    OffTheShelf,
+    Reading,
+    Retrained,
+    ladder,
+)
 from opticaldr.models.evaluation.controls import matched_controls, positive_control
 from opticaldr.models.evaluation.faces import check_disjoint, check_repeated
 from opticaldr.models.evaluation.metrics import Interval
@@ -232,7 +240,9 @@ def _film(view: View, ground: Ground, subject: Subject) -> Captures:
     )
 
 
-def _shown(view: View, readings: Sequence[Reading], ground: Ground, subject: Subject) -> dict[str, FloatArray]:
+def _shown(
+    view: View, readings: Sequence[Reading], ground: Ground, subject: Subject
+) -> dict[str, FloatArray]:
     """Captures and reconstructions of the pictures that the report shows."""
     few = ground.test.take(ground.shown)
     captured = capture(view, few, subject.spec.sensor, seed=2 * ground.seed + 1)
@@ -283,4 +293,6 @@ def _expression(film: Callable[[], Captures], ground: Ground, epochs: int, key: 
         accuracy = expression_accuracy(film(), ground.train, ground.test, epochs=epochs, seed=ground.seed)
         return {"accuracy": np.array(accuracy.json())}
 
-    return Interval(*store.remember(store.content_key(key, "expression", epochs), compute)["accuracy"].tolist())
+    return Interval(
+        *store.remember(store.content_key(key, "expression", epochs), compute)["accuracy"].tolist()
+    )

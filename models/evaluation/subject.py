@@ -40,7 +40,8 @@ def read_subject(artefact: Artefact) -> Subject:
     optics = [name for name in files if PurePosixPath(name).name == "optics.json"]
     if not optics:
         raise Refusal(
-            f"{artefact.path} holds no optics.json", "evaluate a design, calibration, head or bundle of this version"
+            f"{artefact.path} holds no optics.json",
+            "evaluate a design, calibration, head or bundle of this version",
         )
     if "psf.npz" in files:
         spec = OpticsSpec.model_validate_json(artefact.file(optics[0]).read_bytes())
@@ -48,7 +49,8 @@ def read_subject(artefact: Artefact) -> Subject:
     optic = Optic.read(artefact.file(optics[0]).parent)
     spec = optic.spec
     depths = tuple(
-        float(1 / (1 / spec.scene.near + share * (1 / spec.scene.far - 1 / spec.scene.near))) for share in DEPTHS
+        float(1 / (1 / spec.scene.near + share * (1 / spec.scene.far - 1 / spec.scene.near)))
+        for share in DEPTHS
     )
     bank = psf_bank(optic.height.astype(np.float32), spec, depths, shape=(WINDOW, WINDOW))
     return Subject(spec, depths, PsfView(artefact.kind, np.asarray(bank, np.float32)), measured=False)

@@ -26,9 +26,7 @@ SMILE = 0.3
 CROP = 48
 
 
-def expression_accuracy(
-    captures: Captures, train: Faces, test: Faces, *, epochs: int, seed: int
-) -> Interval:
+def expression_accuracy(captures: Captures, train: Faces, test: Faces, *, epochs: int, seed: int) -> Interval:
     """Balanced accuracy of telling smiling faces from others, of a network trained on the same optic's captures.
 
     Balanced: the mean of the two classes' accuracies, 0.5 for whoever always says the same.
@@ -117,4 +115,3 @@ def regression(estimates: Estimates, *, seed: int) -> dict[str, Interval]:
 
     names = ("mae", "rmse", "ccc", "constant_mae", "mae_reduction")
     return dict(zip(names, bootstrap(figures, int(person.max()) + 1, seed, 400), strict=True))
-

@@ -50,9 +50,7 @@ def enrolled(faces: Embedded) -> tuple[Embeddings, NDArray[np.int64]]:
     return faces.vectors[first][index], people
 
 
-def measure(
-    gallery: Embedded, probes: Embedded, *, seed: int, replicates: int = 400
-) -> dict[str, Interval]:
+def measure(gallery: Embedded, probes: Embedded, *, seed: int, replicates: int = 400) -> dict[str, Interval]:
     """Verification over all allowed pairs, and identification of the later sessions' probes among the first's faces."""
     figures = verification(compare(gallery, probes), seed=seed, replicates=replicates)
     vectors, people = enrolled(gallery)
@@ -67,20 +65,20 @@ def measure(
 def shuffled_null(gallery: Embedded, probes: Embedded, *, seed: int, shuffles: int = 60) -> Interval:
     """AUC when the gallery's names are dealt out anew, many times: median and the central 95 %.
 
-    Nobody keeps their own name and each person's faces stay together. A sound protocol gives 0.5 here; the width says
-    how far from 0.5 an AUC may stray by chance.
+    Nobody keeps their own name, each person's faces stay together, and pairs that truly show one person are left out. A
+    sound protocol gives 0.5 here; the width says how far from 0.5 an AUC may stray by chance.
     """
     rng = np.random.default_rng(seed)
     people = np.unique(gallery.people)
-    probes = Embedded(probes.vectors, probes.people, probes.sessions)
+    strangers = compare(gallery, probes.take(np.arange(len(probes.people))))
+    apart = ~strangers.genuine
+    scores, first, second = strangers.scores[apart], strangers.first[apart], strangers.second[apart]
     values = []
     for _ in range(shuffles):
         order = rng.permutation(len(people))
         renamed = np.empty_like(people)
         renamed[order] = people[np.roll(order, 1)]
-        strangers = renamed[np.searchsorted(people, gallery.people)]
-        trials = compare(Embedded(gallery.vectors, strangers, gallery.sessions), probes)
-        values.append(roc(trials).auc)
+        values.append(roc(Trials(scores, renamed[np.searchsorted(people, first)], second)).auc)
     low, middle, high = np.quantile(values, [0.025, 0.5, 0.975])
     return Interval(float(middle), float(low), float(high))
 

@@ -51,7 +51,9 @@ class PsfView:
                 f"the PSF bank of {self.name} has shape {self.bank.shape}", "give [depth, colour, y, x]"
             )
         if not np.isfinite(self.bank).all() or self.bank.min() < -1e-6 or self.bank[0].sum() <= 0:
-            raise Refusal(f"the PSF bank of {self.name} is not made of energies", "measure or compute it again")
+            raise Refusal(
+                f"the PSF bank of {self.name} is not made of energies", "measure or compute it again"
+            )
 
     def optical_image(self, scenes: FloatArray, depth: int) -> FloatArray:
         """See `View`. The scene goes on beyond the frame as its border does, so that no dark rim frames the face."""
@@ -151,18 +153,14 @@ def mean_width(bank: NDArray[np.floating]) -> float:
     return float(np.mean([half_energy_width(psf) for depth in bank for psf in depth]))
 
 
-def resample_raw(
-    bank: NDArray[np.floating], binning: int, windows: Sequence[int] = (111, 111)
-) -> FloatArray:
+def resample_raw(bank: NDArray[np.floating], binning: int, windows: Sequence[int] = (111, 111)) -> FloatArray:
     """PSFs ``[..., y, x]`` at raw pitch to superpixels, integrated over the superpixel centred on the chief ray.
 
     Odd windows centred as the input is; what lies outside is dropped.
     """
     rows, columns = bank.shape[-2:]
     centre = ((rows - 1) / 2, (columns - 1) / 2)
-    sides = [
-        min(w, 2 * int((c + 0.5) // binning) + 1) for w, c in zip(windows, centre, strict=True)
-    ]
+    sides = [min(w, 2 * int((c + 0.5) // binning) + 1) for w, c in zip(windows, centre, strict=True)]
     out = bank
     for axis, (count, middle, side) in enumerate(zip((rows, columns), centre, sides, strict=True)):
         edges = middle + (np.arange(side + 1) - side / 2) * binning + 0.5  # in cumulative pixels

@@ -1,0 +1,173 @@
+"""The depression score that an artefact's own networks read from clips, on simulated people nobody was trained on."""
+
+import os
+import tomllib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from opticaldr.artefacts import Artefact
+from opticaldr.models.data import SimulatedSubjects
+from opticaldr.models.evaluation.alignment import FloatArray
+from opticaldr.models.evaluation.faces import Progress
+from opticaldr.models.evaluation.metrics import Interval
+from opticaldr.models.evaluation.subject import Subject
+from opticaldr.models.evaluation.utility import Estimates, regression
+from opticaldr.models.evaluation.views import read
+from opticaldr.models.networks import FACTORS, Compact, TemporalHead
+from opticaldr.models.optics import face_width
+
+CONSTANT_FROM = 400
+"""Sessions of other people whose median score is what the constant predictor says."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """What the temporal head looks at: how many frames, how many a second."""
+
+    frames: int = 16
+    fps: float = 1.0
+
+
+@dataclass(frozen=True)
+class Clips:
+    """Sessions of simulated subjects; first axis ``r``.
+
+    Attributes:
+        frames: linear RGB ``[r, t, y, x, 3]``, float16 to halve the memory.
+        factors: ``[r, t, f]`` in the order of `FACTORS`.
+        scores: BDI-II totals.
+        people: who.
+        depths: index of the depth.
+    """
+
+    frames: NDArray[np.float16]
+    factors: FloatArray
+    scores: FloatArray
+    people: NDArray[np.int64]
+    depths: NDArray[np.int64]
+
+
+def film_clips(
+    people: range,
+    sessions: int,
+    window: Window,
+    widths: list[float],
+    *,
+    seed: int,
+    size: tuple[int, int] = (112, 112),
+    through: Callable[[FloatArray, int], FloatArray] = lambda scenes, depth: scenes,
+    progress: Progress = lambda stage, done, total: None,
+) -> Clips:
+    """Film sessions, each at one of the depths in turn.
+
+    Args:
+        people: numbers of the subjects.
+        sessions: of each.
+        window: frames of a clip and their rate.
+        widths: width of a face in pixels at each depth.
+        seed: of the subjects.
+        size: rows and columns.
+        through: from scenes ``[t, y, x, 3]`` and the index of their depth to what is kept of them.
+        progress: called as ``progress("film clips", done, total)``.
+    """
+    stage = SimulatedSubjects(seed)
+    recordings = [(person, session) for person in people for session in range(sessions)]
+    depths = np.array([(person + session) % len(widths) for person, session in recordings])
+    frames = np.empty((len(recordings), window.frames, *size, 3), np.float16)
+    factors = np.empty((len(recordings), window.frames, len(FACTORS)), np.float32)
+    scores = np.empty(len(recordings), np.float32)
+
+    def film(row: int) -> None:
+        clip = stage.clip(*recordings[row], window.frames, size, widths[depths[row]], fps=window.fps)
+        frames[row] = through(clip.frames, int(depths[row]))
+        factors[row] = np.stack([clip.factors[name] for name in FACTORS], axis=1)
+        assert clip.score is not None
+        scores[row] = clip.score
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        for done, _ in enumerate(threads.map(film, range(len(recordings)))):
+            progress("film clips", done + 1, len(recordings))
+    return Clips(frames, factors, scores, np.array([person for person, _ in recordings]), depths)
+
+
+def constant_score(first: int, seed: int) -> float:
+    """Median score of simulated people from number `first` on: what the constant predictor says."""
+    stage = SimulatedSubjects(seed)
+    return float(np.median([stage.score(first + n, 0) for n in range(CONSTANT_FROM)]))
+
+
+def embed_clips(network: Compact, clips: Clips) -> torch.Tensor:
+    """Embeddings ``[r, t, e]`` of every frame."""
+    network.eval()
+    with torch.inference_mode():
+        rows = [
+            network(torch.from_numpy(clip.astype(np.float32)).permute(0, 3, 1, 2)) for clip in clips.frames
+        ]
+    return torch.stack(rows).clone()
+
+
+def estimate(head: TemporalHead, windows: torch.Tensor, clips: Clips, constant: float) -> Estimates:
+    """What the head says of windows of embeddings, beside the truth."""
+    head.eval()
+    with torch.inference_mode():
+        said, _ = head(windows)
+    return Estimates(said.double().numpy(), clips.scores.astype(np.float64), clips.people, constant)
+
+
+def judge_networks(
+    artefact: Artefact,
+    optics: Subject,
+    people: range,
+    *,
+    seed: int,
+    progress: Progress = lambda stage, done, total: None,
+) -> dict[str, Interval]:
+    """MAE, RMSE and CCC of the artefact's networks on captured clips; empty if it holds no networks.
+
+    Args:
+        artefact: a design or a head.
+        optics: its optics; noise included.
+        people: numbers of simulated subjects that its training has not seen.
+        seed: of subjects and noise.
+        progress: of filming.
+    """
+    if "networks.safetensors" not in artefact.manifest.files:
+        return {}
+    from safetensors.torch import load_file
+
+    spec = optics.spec
+    weights = load_file(artefact.file("networks.safetensors"))
+    network, head = Compact(size=spec.sensor.binned_shape[0]), TemporalHead()
+    for prefix, part in (("network.", network), ("head.", head)):
+        part.load_state_dict({k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)})
+
+    def through(scenes: FloatArray, depth: int) -> FloatArray:
+        rng = np.random.default_rng([seed, int(scenes.sum()) % 2**32])
+        return read(optics.view.optical_image(scenes, depth), spec.sensor, rng)
+
+    widths = [face_width(spec, depth) for depth in optics.depths]
+    clips = film_clips(
+        people,
+        2,
+        _window(artefact),
+        widths,
+        seed=seed,
+        size=spec.sensor.binned_shape,
+        through=through,
+        progress=progress,
+    )
+    constant = constant_score(people.stop, seed)
+    return regression(estimate(head, embed_clips(network, clips), clips, constant), seed=seed)
+
+
+def _window(artefact: Artefact) -> Window:
+    """The window its head was trained with."""
+    if "config.toml" not in artefact.manifest.files:
+        return Window()
+    config = tomllib.loads(artefact.file("config.toml").read_text(encoding="utf-8")).get("subjects", {})
+    return Window(int(config.get("frames", Window.frames)), float(config.get("fps", Window.fps)))

@@ -1,0 +1,171 @@
+"""The evaluation as a page: who got how far, at what cost in utility, and what the faces look like."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opticaldr.artefacts import Report
+from opticaldr.models.data import srgb_bytes
+from opticaldr.models.evaluation.metrics import Interval
+from opticaldr.models.evaluation.study import Study
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+NOT_TESTED = (
+    "Not tested: learned inversion with a generative network, fusion of many frames, attributes such as sex or age, "
+    "raw frames before binning, attackers with millions of training pictures, and whether people can be linked by their "
+    "estimates over time. An attacker not tried here may do better than the worst case shown."
+)
+
+
+def write_report(path: Path, studies: list[Study], metrics: dict[str, Any]) -> None:
+    """Write ``report.html`` from the studies and from what ``metrics.json`` says."""
+    headline = metrics["headline"]
+    page = Report(
+        "How private is this lens?",
+        f"Worst case over all attackers and recognisers: verification AUC {Interval(*headline['auc'])}, by "
+        f"{headline['attacker']} ({headline['recogniser']}, {headline['protocol']}, {headline['population']}). "
+        "0.5 is chance, 1 is certain recognition.",
+    )
+    faults = metrics["faults"]
+    page.verdict(
+        not faults,
+        "The evaluation passes its own controls: a mild blur is seen through, shuffled names give chance."
+        if not faults
+        else "This evaluation proves nothing: " + "; ".join(faults) + ".",
+    )
+    for study in studies:
+        _study(page, study)
+    if metrics["depression"]:
+        page.section("What the lens is for")
+        page.table(
+            ["figure", "value", "95 % interval"],
+            [[name, Interval(*v).value, _span(Interval(*v))] for name, v in metrics["depression"].items()],
+            "Depression score (BDI-II points) of the artefact's own networks on clips of simulated people nobody was "
+            "trained on. A stage for testing, without clinical meaning.",
+        )
+    page.section("What was not tested").text(NOT_TESTED)
+    page.write(path)
+
+
+def _study(page: Report, study: Study) -> None:
+    page.section(f"{study.population.capitalize()}: {study.people} people, {study.pictures} pictures")
+    page.image(
+        face_rows(study.shown),
+        "From top to bottom: " + ", ".join(study.shown) + ".",
+        "Rows of faces: clean, as captured, and after each reconstruction",
+    )
+    page.table(
+        ["attacker", "recogniser", "protocol", "AUC", "95 %", "EER", "TPR at FPR 1 %", "rank 1"],
+        [
+            [
+                row.attacker,
+                row.recogniser,
+                row.protocol,
+                row.auc.value,
+                _span(row.auc),
+                row.figures["eer"].value,
+                row.figures["tpr@0.01"].value if "tpr@0.01" in row.figures else "too few pairs",
+                row.figures["rank-1"].value if "rank-1" in row.figures else "",
+            ]
+            for row in sorted(study.of(study.subject), key=lambda row: -row.auc.value)
+        ],
+        "Attackers on this lens, strongest first. Intervals come from resampling people.",
+    )
+    page.figure(
+        roc_figure(study),
+        "Receiver operating characteristics of the strongest attack on the lens and on each control.",
+        "ROC curves with a logarithmic false match rate",
+    )
+    page.table(
+        ["optic", "EE50 (superpixels)", "strongest attacker", "AUC", "95 %", "expression accuracy"],
+        [
+            [
+                view,
+                width,
+                study.worst(view).attacker,
+                study.worst(view).auc.value,
+                _span(study.worst(view).auc),
+                str(study.expression.get(view, "")),
+            ]
+            for view, width in study.widths.items()
+        ],
+        "The lens beside its controls. Controls have the same mean radius of half the energy (EE50), not the same utility. "
+        "Controls are attacked with A0 and A1 only.",
+    )
+    if study.expression:
+        page.figure(
+            curve_figure(study),
+            "Privacy against utility: up is worse privacy, right is better utility. Bars are 95 % intervals.",
+            "Scatter of worst-case AUC against expression accuracy for the lens and its controls",
+        )
+    depths = ", ".join(f"{depth} {auc}" for depth, auc in study.by_depth.items())
+    page.text(f"The worst case by the probe's depth: {depths}. With names shuffled: {study.null}.")
+    for name in study.refused:
+        page.text(
+            f"{name} was refused as an attacker: its AUC on clean pictures is {study.recognisers[name]}."
+        )
+
+
+def face_rows(shown: dict[str, NDArray[np.float32]]) -> NDArray[np.uint8]:
+    """Pictures ``{name: [n, y, x, 3]}`` as one image, a row each."""
+    rows = [np.concatenate(list(srgb_bytes(pictures)), axis=1) for pictures in shown.values()]
+    return np.concatenate(rows, axis=0)
+
+
+def roc_figure(study: Study) -> "Figure":
+    """The strongest attack on every optic, false match rate on a logarithmic axis."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.5, 4.2))
+    axes = figure.subplots()
+    for view in study.widths:
+        row = study.worst(view)
+        bold = view == study.subject
+        axes.plot(
+            np.maximum(row.roc["false_match"], 1e-4),
+            row.roc["true_match"],
+            lw=2.6 if bold else 1.2,
+            color="black" if bold else None,
+            label=f"{view}: {row.auc.value:.3f}",
+        )
+    chance = np.geomspace(1e-3, 1, 50)
+    axes.plot(chance, chance, ":", color="grey", label="chance")
+    axes.set(
+        xscale="log", xlim=(1e-3, 1), ylim=(0, 1.01), xlabel="false match rate", ylabel="true match rate"
+    )
+    axes.legend(fontsize=8, title="optic: worst-case AUC", title_fontsize=8)
+    return figure
+
+
+def curve_figure(study: Study) -> "Figure":
+    """Worst-case AUC of every optic against expression accuracy."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.5, 4.2))
+    axes = figure.subplots()
+    for view, utility in study.expression.items():
+        auc = study.worst(view).auc
+        axes.errorbar(
+            utility.value,
+            auc.value,
+            xerr=[[utility.value - utility.low], [utility.high - utility.value]],
+            yerr=[[auc.value - auc.low], [auc.high - auc.value]],
+            fmt="s" if view == study.subject else "o",
+            color="black" if view == study.subject else None,
+            ms=8 if view == study.subject else 5,
+            lw=1,
+            label=view,
+        )
+    axes.axhline(0.5, ls=":", color="grey")
+    axes.axvline(0.5, ls=":", color="grey")
+    axes.set(xlabel="expression accuracy (balanced; 0.5 is chance)", ylabel="worst-case AUC (0.5 is chance)")
+    axes.legend(fontsize=8)
+    return figure
+
+
+def _span(interval: Interval) -> str:
+    return f"{interval.low:.3f} to {interval.high:.3f}"
