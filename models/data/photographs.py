@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from opticaldr.errors import Refusal
 from opticaldr.models.data.clips import FloatArray
 from opticaldr.models.data.colour import srgb_bytes, srgb_to_linear
+from opticaldr.models.data.quiet import quiet_opencv
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 
@@ -84,7 +85,8 @@ def read_photograph(path: Path) -> FloatArray:
     cut_short = data[:2] == b"\xff\xd8" and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")
     image = None
     if data and not cut_short:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+        with quiet_opencv():
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
     if image is None:
         problem = (
             "is cut short" if cut_short else "is not an image that can be decoded" if data else "is empty"
@@ -152,7 +154,8 @@ class FaceDetector:
         if not model.is_file():
             raise Refusal(f"face detector {model} is missing", "name a YuNet ONNX file")
         try:
-            self._net = cv2.FaceDetectorYN.create(str(model), "", (320, 320), confidence)
+            with quiet_opencv():
+                self._net = cv2.FaceDetectorYN.create(str(model), "", (320, 320), confidence)
         except cv2.error as error:
             raise Refusal(f"face detector {model} cannot be loaded", "name a YuNet ONNX file") from error
 

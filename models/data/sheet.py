@@ -13,6 +13,9 @@ from opticaldr.models.data.clips import FloatArray
 
 Points = NDArray[np.float64]  # [n, 2]: x, y in face widths
 _SUBPIXEL = 4  # bits of position below a pixel that OpenCV draws with
+# Outlines are filled on at least so many pixels per face width, then binned: OpenCV makes every shape half a
+# pixel larger all round, which would draw heavier features on smaller faces.
+_FINENESS = 240
 
 
 @dataclass(frozen=True)
@@ -58,10 +61,14 @@ class Sheet:
 
     def mask(self, *outlines: Points, soft: float = 0.0) -> FloatArray:
         """How much of each pixel lies inside the outlines, 0 to 1; `soft` blurs the edge (face widths)."""
-        mask = np.zeros(self.shape, np.uint8)
-        corners = [np.round(self.pixels(outline) * (1 << _SUBPIXEL)).astype(np.int32) for outline in outlines]
-        for corner in corners:  # one by one: overlapping outlines must add up, not cancel
-            cv2.fillPoly(mask, [corner], 255, cv2.LINE_AA, _SUBPIXEL)
+        finer = max(1, int(np.ceil(_FINENESS / self.scale)))
+        mask = np.zeros((self.shape[0] * finer, self.shape[1] * finer), np.uint8)
+        for outline in outlines:  # one by one: overlapping outlines must add up, not cancel
+            corners = (self.pixels(outline) + 0.5) * finer - 0.5
+            fixed = np.round(corners * (1 << _SUBPIXEL)).astype(np.int32)
+            cv2.fillPoly(mask, [fixed], 255, cv2.LINE_AA, _SUBPIXEL)
+        if finer > 1:
+            mask = cv2.resize(mask, self.shape[::-1], interpolation=cv2.INTER_AREA)
         cover = mask * np.float32(1 / 255)
         if soft > 0:
             cover = cv2.GaussianBlur(cover, (0, 0), soft * self.scale, borderType=cv2.BORDER_REPLICATE)

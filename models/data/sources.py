@@ -17,6 +17,7 @@ from opticaldr.errors import Refusal
 from opticaldr.models.data.clips import FloatArray
 from opticaldr.models.data.colour import srgb_to_linear
 from opticaldr.models.data.photographs import list_images, read_photograph
+from opticaldr.models.data.quiet import quiet_opencv
 from opticaldr.models.data.subjects import SimulatedSubjects
 
 SIMULATED = "simulated:"
@@ -93,13 +94,9 @@ def open_source(
 
 @contextmanager
 def _capture(target: str | int, what: str, remedy: str) -> Iterator[Any]:
-    """Hold an OpenCV capture open, without OpenCV's own words on the terminal."""
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    try:
+    """Hold an OpenCV capture open."""
+    with quiet_opencv():
         capture = cv2.VideoCapture(target)
-    finally:
-        cv2.utils.logging.setLogLevel(level)
     try:
         if not capture.isOpened():
             raise Refusal(what, remedy)

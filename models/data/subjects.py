@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from opticaldr.models.data.clips import Clip
-from opticaldr.models.data.dynamics import draw_score, draw_session, sample_session
+from opticaldr.models.data.dynamics import Track, draw_score, draw_session, sample_session
 from opticaldr.models.data.identity import Identity, draw_identity
 from opticaldr.models.data.rendering import render
 from opticaldr.models.data.setting import Setting, draw_setting
@@ -39,6 +40,14 @@ class SimulatedSubjects:
         """Light, background, clothes and place in the frame of this session."""
         return draw_setting(self._rng(_SETTING, subject, session))
 
+    def behaviour(self, subject: int, session: int, times: NDArray[np.float64]) -> Track:
+        """How the subject moves at the given times (seconds into the session), one array ``[t]`` per factor.
+
+        The factors are those of `dynamics.draw_session`; a session lasts 120 s and then repeats.
+        """
+        track = draw_session(self._rng(_BEHAVIOUR, subject, session), self.score(subject, session))
+        return sample_session(track, times)
+
     def clip(
         self,
         subject: int,
@@ -59,14 +68,13 @@ class SimulatedSubjects:
             size: rows and columns of a frame.
             face_width: width of an average face (160 mm) in pixels; it alone sets the scale.
             fps: frames per second.
-            start: where in the session the clip begins, in seconds. A session lasts 120 s and then repeats.
+            start: where in the session the clip begins, in seconds.
         """
-        score = self.score(subject, session)
-        behaviour = draw_session(self._rng(_BEHAVIOUR, subject, session), score)
-        factors = sample_session(behaviour, start + np.arange(frames) / fps)
+        factors = self.behaviour(subject, session, start + np.arange(frames) / fps)
         images, landmarks = render(
             self.identity(subject), self.setting(subject, session), factors, size, face_width
         )
+        score = self.score(subject, session)
         return Clip(images, f"s{subject:04d}", f"{session}", score, fps, factors, landmarks)
 
     def _rng(self, *stream: int) -> np.random.Generator:
