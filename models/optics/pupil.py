@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import array_api_compat
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from opticaldr.models.optics.arrays import Array
 from opticaldr.models.optics.geometry import Field, centred
+from opticaldr.models.optics.linear import SparseMap
 from opticaldr.models.optics.quadrature import aperture_weights, interpolation
 from opticaldr.models.optics.specs import OpticsSpec
 
@@ -43,7 +43,7 @@ class PupilGrid:
     x: Floats
     y: Floats
     weights: Floats
-    height: "Interpolation"
+    height: "MaskMap"
 
 
 @lru_cache(maxsize=16)
@@ -85,10 +85,10 @@ def pupil_grid(spec: OpticsSpec, samples: int, field: Field) -> PupilGrid:
     huygens = np.ones_like(x) if lens else 1 / (1 - (grid_x + chief_x) ** 2 - (grid_y + chief_y) ** 2)
     energy = np.sum(area * huygens**2)
     used = area.ravel() != 0
-    matrix = interpolation(
+    taps = interpolation(
         pupil.samples, pupil.pitch, x.ravel()[used], y.ravel()[used], nearest=spec.mask.stepped
     )
-    return PupilGrid(s_x, s_y, x, y, area * huygens / np.sqrt(energy), Interpolation(matrix, used, samples))
+    return PupilGrid(s_x, s_y, x, y, area * huygens / np.sqrt(energy), MaskMap(taps, used, samples))
 
 
 def _rim(outside: Any, s_y: Floats, far: float) -> Floats:
@@ -101,24 +101,16 @@ def _rim(outside: Any, s_y: Floats, far: float) -> Floats:
     return low
 
 
-class Interpolation:
-    """Takes height maps to the grid's points: a sparse matrix, kept in each precision that was asked for."""
+class MaskMap:
+    """Takes height maps to the grid's points."""
 
-    def __init__(self, matrix: csr_array, used: NDArray[np.bool_], samples: int) -> None:
-        taps = len(matrix.data) // matrix.shape[0]
-        starts = np.concatenate([[0], np.cumsum(used) * taps]).astype(np.int32)
-        self._matrix = csr_array((matrix.data, matrix.indices, starts), shape=(samples**2, matrix.shape[1]))
-        self._samples = samples
-        self._cast: dict[Any, Any] = {}
+    def __init__(self, taps: csr_array, used: NDArray[np.bool_], samples: int) -> None:
+        each = len(taps.data) // taps.shape[0]
+        starts = np.concatenate([[0], np.cumsum(used) * each]).astype(np.int32)
+        matrix = csr_array((taps.data, taps.indices, starts), shape=(samples**2, taps.shape[1]))
+        self._map = SparseMap(matrix)
+        self._shape = (samples, samples)
 
     def __call__(self, height: Array) -> Array:
         """Height [y, x] at the grid's points, zero where a point carries no weight."""
-        key = (height.dtype, str(array_api_compat.device(height)))
-        if key not in self._cast:
-            if array_api_compat.is_torch_array(height):
-                from opticaldr.models.optics.torch_sparse import SparseOperator
-
-                self._cast[key] = SparseOperator(self._matrix, height)
-            else:
-                self._cast[key] = self._matrix.astype(height.dtype).dot
-        return self._cast[key](height.reshape(-1)).reshape(self._samples, self._samples)
+        return self._map(height.reshape(-1)).reshape(self._shape)

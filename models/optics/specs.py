@@ -92,15 +92,22 @@ class MaskSpec(_Spec):
     surface: Literal["zernike", "radial", "spline", "pixel"] = "zernike"
     normalisation: Normalisation = "unit-amplitude"
     modes: Annotated[int, Field(ge=1, le=2000)] = 15
+    """Zernike polynomials; or knots, along the radius of a radial surface or each side of a spline."""
     start: dict[Annotated[int, Field(ge=1)], Finite] = {}
     max_sag: Positive | None = None
     """Deepest relief the process can make, from lowest to highest point."""
+    design_wavelength: Positive = 550e-9
+    """Where a wave of phase is a wave: what `wrap` counts in."""
     wrap: Annotated[int, Field(ge=1)] | None = None
     """Fold the relief at this many waves of the design wavelength."""
     levels: Annotated[int, Field(ge=2)] | None = None
     """Number of equally spaced heights the process can make."""
     min_feature: Positive | None = None
-    """Smallest structure the process can make."""
+    """Smallest structure that the process resolves (full width at half maximum of its blur)."""
+    tolerance: NotNegative = 0.0
+    """Heights come out wrong by up to this much, evenly distributed."""
+    tolerance_correlation: NotNegative = 0.0
+    """Distance over which height errors hang together; 0 for independent samples."""
 
     @property
     def stepped(self) -> bool:
@@ -112,6 +119,9 @@ class MaskSpec(_Spec):
 
     @model_validator(mode="after")
     def _start_within_modes(self) -> Self:
+        self.material.index(self.design_wavelength)
+        if self.levels is not None and self.wrap is None and self.max_sag is None:
+            raise ValueError("levels needs max_sag or wrap, to know the range they divide")
         if self.start and max(self.start) > self.modes:
             raise ValueError(f"start names Zernike {max(self.start)} but there are {self.modes} modes")
         return self
