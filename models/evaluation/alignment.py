@@ -4,21 +4,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+from opticaldr.models.data.photographs import TEMPLATE, TEMPLATE_SIZE
 
-ARCFACE_TEMPLATE = np.array(
-    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
-)
-"""Eyes, nose tip, mouth corners (x, y) in a crop of 112 × 112 (Deng et al., ArcFace, CVPR 2019)."""
+FloatArray = NDArray[np.float32]
 
 
 def template(size: int) -> NDArray[np.float64]:
-    """The ArcFace landmarks in a square crop of `size` pixels."""
-    return ARCFACE_TEMPLATE * (size / 112)
+    """The landmarks of the usual recognition template (x, y) in a square crop of `size` pixels."""
+    return (TEMPLATE + 0.5) * (size / TEMPLATE_SIZE) - 0.5
 
 
 def similarity(source: NDArray[np.floating], target: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Rotation, uniform scale and shift ``[2, 3]`` that brings points ``[k, 2]`` closest to others in least squares.
+    """Rotation, uniform scale and shift ``[2, 3]`` that brings points ``[k, 2]`` closest to others in least
+    squares.
 
     S. Umeyama, IEEE Trans. Pattern Anal. Mach. Intell. 13, 376 (1991), for the plane: a complex factor.
     """
@@ -32,7 +30,8 @@ def similarity(source: NDArray[np.floating], target: NDArray[np.floating]) -> ND
 def align(
     images: FloatArray, landmarks: NDArray[np.floating], size: int, points: NDArray[np.floating] | None = None
 ) -> FloatArray:
-    """Crops ``[n, size, size, 3]`` in which landmarks ``[n, 5, 2]`` lie at the template's points ``[5, 2]``."""
+    """Crops ``[n, size, size, 3]`` in which landmarks ``[n, 5, 2]`` lie at the template's points ``[5,
+    2]``."""
     goal = template(size) if points is None else points
     crops = np.empty((len(images), size, size, 3), np.float32)
     for index, (image, marks) in enumerate(zip(images, landmarks, strict=True)):

@@ -1,8 +1,8 @@
 """The ladder of attackers, each rung behind one interface.
 
-An attack is given what an attacker would have: clean pictures and captures of people who are not in the test, the
-camera's PSF, and any recogniser. It is asked for vectors of the test captures and for the vectors of the clean gallery that they are
-to be compared with. True landmarks are always given to it.
+An attack is given what an attacker would have: clean pictures and captures of people who are not in the test,
+the camera's PSF, and any recogniser. It is asked for vectors of the test captures and for the vectors of the
+clean gallery that they are to be compared with. True landmarks are always given to it.
 """
 
 from collections.abc import Callable, Iterator
@@ -38,6 +38,7 @@ class Ground:
         base: the one whose clean vectors retrained attackers aim at.
         schedule: how long attackers train.
         seed: of their training.
+        tune: which training pictures settings are chosen with: people whom the base has not been trained on.
         shown: which of the test pictures the report shows.
         progress: of long work.
     """
@@ -48,6 +49,7 @@ class Ground:
     base: Recogniser
     schedule: Schedule
     seed: int
+    tune: NDArray[np.int64]
     shown: NDArray[np.int64]
     progress: Progress = lambda stage, done, total: None
     _gallery: dict[str, FloatArray] = field(default_factory=dict, repr=False)
@@ -76,7 +78,8 @@ class Reading:
         recogniser: name of the recogniser.
         gallery: unit vectors of the clean test pictures.
         probes: unit vectors of the captures, to be compared with the gallery and with one another.
-        restored: the pictures of `Ground.shown` that the probes were read from, if they are not the captures themselves.
+        restored: the pictures of `Ground.shown` that the probes were read from, if they are not the captures
+            themselves.
         notes: what the attacker chose, and its training curve.
     """
 
@@ -118,8 +121,8 @@ class OffTheShelf:
 class Retrained:
     """A1 and A2 in one: a network trained on captures, with a margin loss and pulled towards clean vectors.
 
-    It starts from the weights of the recogniser trained on clean faces where that is the base, and its vectors can be
-    compared with one another (A1) and, because of the pull, with a clean gallery (A2).
+    It starts from the weights of the recogniser trained on clean faces where that is the base, and its
+    vectors can be compared with one another (A1) and, because of the pull, with a clean gallery (A2).
     """
 
     name: str = "A1 retrained"
@@ -157,26 +160,23 @@ Invert = Callable[[FloatArray, NDArray[np.floating], float], FloatArray]
 
 @dataclass(frozen=True)
 class Inversion:
-    """A3: undo the known PSF, with the regularisation that recognises the training people best.
+    """A3: undo the known PSF, with the regularisation that recognises the tuning people best.
 
     Attributes:
         name: what the report calls it.
         invert: frames, PSF and one setting to restored frames.
         settings: what the attacker tries.
         retrain: whether a recogniser is then trained on restored pictures (A3 then A1).
-        tune_on: how many training pictures the setting is chosen with.
     """
 
     name: str
     invert: Invert
     settings: tuple[float, ...]
     retrain: bool = False
-    tune_on: int = 120
 
     def read(self, ground: Ground, view: View, captures: Captures) -> Iterator[Reading]:
         """See `Attack`."""
-        few = np.arange(min(self.tune_on, len(ground.train)))
-        sample, seen = ground.train.take(few), captures.train[few]
+        sample, seen = ground.train.take(ground.tune), captures.train[ground.tune]
         clean = Embedded(ground.base.embed(sample.scenes, sample.landmarks), sample.people, sample.sessions)
         scores = {}
         for done, setting in enumerate(self.settings):
@@ -211,14 +211,12 @@ class Inversion:
 
 def ladder(budget: str) -> list[Attack]:
     """The attackers of a budget, weakest first."""
-    thorough = budget != "quick"
+    if budget == "quick":
+        return [OffTheShelf(), Retrained(), Inversion("A3 Wiener", wiener, WIENER_NOISE)]
+    rounds = tuple(map(float, RICHARDSON_LUCY_ROUNDS))
     return [
         OffTheShelf(),
         Retrained(),
-        Inversion("A3 Wiener", wiener, WIENER_NOISE, retrain=thorough),
-        Inversion(
-            "A3 Richardson-Lucy",
-            lambda frames, psf, rounds: richardson_lucy(frames, psf, int(rounds)),
-            tuple(map(float, RICHARDSON_LUCY_ROUNDS)),
-        ),
+        Inversion("A3 Wiener", wiener, WIENER_NOISE, retrain=True),
+        Inversion("A3 Richardson-Lucy", lambda frames, psf, n: richardson_lucy(frames, psf, int(n)), rounds),
     ]

@@ -1,7 +1,8 @@
 """Results remembered by the content of what they were computed from.
 
-A key is a hash over every array, every setting and the source code that made the result, so a changed PSF or a changed
-attacker never meets a stale result. Files lie under ``$XDG_CACHE_HOME/opticaldr/evaluation`` and may be deleted at any time.
+A key is a hash over every array, every setting and the source code that made the result, so a changed PSF or
+a changed attacker never meets a stale result. Files lie under ``$XDG_CACHE_HOME/opticaldr/evaluation`` and
+may be deleted at any time.
 """
 
 import hashlib
@@ -28,7 +29,8 @@ def folder() -> Path:
 
 
 def content_key(*parts: Any) -> str:
-    """Hash of arrays, and of anything else by its JSON or its representation, together with this room's code."""
+    """Hash of arrays, and of anything else by its JSON or its representation, together with this room's
+    code."""
     digest = hashlib.blake2b(_code().encode(), digest_size=16)
     for part in parts:
         if isinstance(part, np.ndarray):

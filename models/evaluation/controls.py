@@ -1,8 +1,8 @@
 """Optics to judge a lens against: what would blur alone, fewer pixels or a mask at random have done?
 
-Each control is as wide as the subject: its mean radius of half the energy (EE50) over depths and colours is the same.
-That is a match of blur, not of utility; where utility is measured, the report plots both, so that a control
-that is more private only because it is less useful is seen as such.
+Each control is as wide as the subject: its mean radius of half the energy (EE50) over depths and colours is
+the same. That is a match of blur, not of utility; where utility is measured, the report plots both, so that a
+control that is more private only because it is less useful is seen as such.
 """
 
 from collections.abc import Callable, Sequence
@@ -93,10 +93,11 @@ def matched_controls(
 
 
 def _matched(width_of: Callable[[float], float], width: float, start: float, steps: int = 8) -> float:
-    """Size at which the width is as wanted: width grows nearly in proportion to size, so correct by the ratio.
+    """Size at which the width is as wanted: width grows nearly in proportion to size, so correct by the
+    ratio.
 
-    The closest size met, if the width is out of reach: because of the window, of the sharpest focus, or because the height map
-    would be too steep for its grid.
+    The closest size met, if the width is out of reach: because of the window, of the sharpest focus, or
+    because the height map would be too steep for its grid.
     """
     size, best = start, (np.inf, start)
     for _ in range(steps):

@@ -1,4 +1,5 @@
-"""The depression score that an artefact's own networks read from clips, on simulated people nobody was trained on."""
+"""The depression score that an artefact's own networks read from clips, on simulated people nobody was
+trained on."""
 
 import os
 import tomllib
@@ -18,7 +19,7 @@ from opticaldr.models.evaluation.metrics import Interval
 from opticaldr.models.evaluation.subject import Subject
 from opticaldr.models.evaluation.utility import Estimates, regression
 from opticaldr.models.evaluation.views import read
-from opticaldr.models.networks import FACTORS, Compact, TemporalHead
+from opticaldr.models.networks import FACTORS, Compact, TemporalHead, load_networks
 from opticaldr.models.optics import face_width
 
 CONSTANT_FROM = 400
@@ -138,13 +139,8 @@ def judge_networks(
     """
     if "networks.safetensors" not in artefact.manifest.files:
         return {}
-    from safetensors.torch import load_file
-
     spec = optics.spec
-    weights = load_file(artefact.file("networks.safetensors"))
-    network, head = Compact(size=spec.sensor.binned_shape[0]), TemporalHead()
-    for prefix, part in (("network.", network), ("head.", head)):
-        part.load_state_dict({k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)})
+    network, head, _ = load_networks(artefact.file("networks.safetensors"), spec.sensor.binned_shape[0])
 
     def through(scenes: FloatArray, depth: int) -> FloatArray:
         rng = np.random.default_rng([seed, int(scenes.sum()) % 2**32])

@@ -1,15 +1,23 @@
-"""The people an evaluation uses: pictures as an ideal lens would form them on the sensor, at several depths."""
+"""The people an evaluation uses: pictures as an ideal lens would form them on the sensor, at several
+depths."""
 
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from opticaldr.errors import Refusal
 from opticaldr.models.data import Clip, SimulatedSubjects
+from opticaldr.models.data.photographs import (
+    list_people,
+    place_template,
+    read_photograph,
+    scene_from_photograph,
+)
 from opticaldr.models.evaluation.alignment import FloatArray
 from opticaldr.models.optics import OpticsSpec, face_width
 
@@ -99,6 +107,45 @@ def simulated_faces(
     )
 
 
+def photographed_faces(
+    folder: Path, widths: Sequence[float], *, seed: int, size: tuple[int, int] = (112, 112)
+) -> Faces:
+    """Photographs, a folder a person, each put at a depth drawn at random: every one counts as a session of
+    its own.
+
+    Pictures are expected to be aligned: the central half is the usual recognition template.
+
+    Args:
+        folder: holds one folder per person.
+        widths: width of a face in pixels at each depth.
+        seed: of the depths.
+        size: rows and columns.
+
+    Raises:
+        Refusal: no folder, no pictures, or somebody with a single one.
+    """
+    people = list_people(folder)
+    pictures = [
+        (number, session, path)
+        for number, paths in enumerate(people.values())
+        for session, path in enumerate(paths)
+    ]
+    depths = np.random.default_rng(seed).integers(len(widths), size=len(pictures))
+    placed = [widths[depth] for depth in depths]
+    return Faces(
+        np.stack(
+            [
+                scene_from_photograph(read_photograph(path), size, width)
+                for (*_, path), width in zip(pictures, placed, strict=True)
+            ]
+        ),
+        np.array([number for number, *_ in pictures], np.int64),
+        np.array([session for _, session, _ in pictures], np.int64),
+        np.stack([place_template(size, width) for width in placed]).astype(np.float32),
+        depths,
+    )
+
+
 def face_widths(spec: OpticsSpec, depths: Sequence[float]) -> list[float]:
     """Width of a face in superpixels at each depth."""
     return [face_width(spec, depth) for depth in depths]
@@ -114,7 +161,8 @@ def check_disjoint(train: Faces, test: Faces) -> None:
 
 
 def check_repeated(faces: Faces) -> None:
-    """Refuse people with fewer than two sessions: nothing genuine to compare, and a crowd of fewer than two."""
+    """Refuse people with fewer than two sessions: nothing genuine to compare, and a crowd of fewer than
+    two."""
     people, counts = np.unique(faces.people, return_counts=True)
     if len(people) < 2:
         raise Refusal(f"{len(people)} person in the test set", "give at least two people")

@@ -1,7 +1,8 @@
 """How well scores tell the same person from another, and how sure one can be of it.
 
 Faces of one person are not independent, so intervals come from resampling *people*, never pairs (the subsets
-bootstrap: Bolle, Ratha & Pankanti, Computer Vision and Image Understanding 93, 1, 2004). A person drawn twice counts
+bootstrap: Bolle, Ratha & Pankanti, Computer Vision and Image Understanding 93, 1, 2004). A person drawn twice
+counts
 twice: a genuine pair gets the multiplicity of its person, an impostor pair the product of its two people's.
 """
 
@@ -116,7 +117,8 @@ def verification(trials: Trials, *, seed: int, replicates: int = 400) -> dict[st
         replicates: bootstrap samples.
 
     Returns:
-        ``auc``, ``eer`` and ``tpr@0.1`` … ``tpr@0.001``. A false match rate for which there are fewer than ten
+        ``auc``, ``eer`` and ``tpr@0.1`` … ``tpr@0.001``. A false match rate for which there are fewer than
+        ten
         expected impostor pairs is left out: nothing can be said about it.
     """
     ordered = _SortedTrials(trials)
@@ -160,8 +162,8 @@ def proportion(
 ) -> Interval:
     """Share of hits with a 95 % interval over people.
 
-    Where all or none hit, resampling shows no spread; then the exact binomial interval (Clopper & Pearson, Biometrika
-    26, 404, 1934) over as many trials as there are people is given, as if each had one.
+    Where all or none hit, resampling shows no spread; then the exact binomial interval (Clopper & Pearson,
+    Biometrika 26, 404, 1934) over as many trials as there are people is given, as if each had one.
     """
     _, person = np.unique(people, return_inverse=True)
     total, good = np.bincount(person), np.bincount(person, weights=hits)
@@ -179,7 +181,8 @@ def bootstrap(
     """Percentile intervals of figures that are functions of how often each person counts.
 
     Args:
-        figures: from the multiplicity of each person ``[people]`` (ones for the sample itself) to the figures.
+        figures: from the multiplicity of each person ``[people]`` (ones for the sample itself) to the
+            figures.
         people: how many there are, at least two.
         seed: of the resampling.
         replicates: bootstrap samples; one in which fewer than two people were drawn is drawn again.

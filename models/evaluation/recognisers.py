@@ -1,4 +1,5 @@
-"""Recognisers behind one interface: any ONNX embedding network, a network trained here, and sixteen pixels."""
+"""Recognisers behind one interface: any ONNX embedding network, a network trained here, and sixteen
+pixels."""
 
 import tomllib
 from importlib import resources
@@ -31,7 +32,8 @@ class Recogniser(Protocol):
 
 
 class RecogniserSpec(BaseModel):
-    """How an ONNX embedding network wants its input: the TOML beside it, or one that comes with the software."""
+    """How an ONNX embedding network wants its input: the TOML beside it, or one that comes with the
+    software."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -44,7 +46,8 @@ class RecogniserSpec(BaseModel):
     """Subtracted from the 0–255 sRGB values, in the order of `channels`."""
     std: tuple[Annotated[float, Field(gt=0)], ...] = (127.5, 127.5, 127.5)
     landmarks: tuple[tuple[float, float], ...] | None = None
-    """Where eyes, nose tip and mouth corners (x, y) go, in pixels of the input; the scaled ArcFace template if left out."""
+    """Where eyes, nose tip and mouth corners (x, y) go, in pixels of the input; the scaled ArcFace template
+    if left out."""
     flip: bool = True
     """Whether to average the vectors of the face and its mirror image."""
 
@@ -66,7 +69,7 @@ class RecogniserSpec(BaseModel):
                 return cls._parse(source.read_text(encoding="utf-8"), str(source))
         raise Refusal(
             f"{beside} is missing",
-            "write it: name, size, channels, mean and std of the network's input (docs/privacy.md has an example)",
+            "write it: name, size, channels, mean, std of the network's input (example in docs/privacy.md)",
         )
 
     @classmethod
@@ -140,7 +143,8 @@ class NetworkRecogniser:
         return self.embed_crops(align(images, landmarks, self.size))
 
     def embed_crops(self, crops: FloatArray) -> FloatArray:
-        """Vectors of crops ``[n, size, size, 3]`` that are aligned already: the mean of a face and its mirror image."""
+        """Vectors of crops ``[n, size, size, 3]`` that are aligned already: the mean of a face and its mirror
+        image."""
         import torch
 
         self.network.eval()
@@ -153,7 +157,8 @@ class NetworkRecogniser:
 
 
 class PixelRecogniser:
-    """Cosine on the face averaged to 4 × 4 pixels: light, skin and background, a floor that no lens can go below."""
+    """Cosine on the face averaged to 4 × 4 pixels: light, skin and background, a floor that no lens can go
+    below."""
 
     name = "4 x 4 pixels"
 

@@ -15,20 +15,20 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NOT_TESTED = (
-    "Not tested: learned inversion with a generative network, fusion of many frames, attributes such as sex or age, "
-    "raw frames before binning, attackers with millions of training pictures, and whether people can be linked by their "
-    "estimates over time. An attacker not tried here may do better than the worst case shown."
+    "Not tested: learned inversion with a generative network, fusion of many frames, attributes such as sex "
+    "or age, raw frames before binning, attackers with millions of training pictures, and whether people can be "
+    "linked by their estimates over time. An attacker not tried here may do better than the worst case shown."
 )
 
 
 def write_report(path: Path, studies: list[Study], metrics: dict[str, Any]) -> None:
     """Write ``report.html`` from the studies and from what ``metrics.json`` says."""
     headline = metrics["headline"]
+    who = ", ".join(headline[name] for name in ("recogniser", "protocol", "population"))
     page = Report(
         "How private is this lens?",
-        f"Worst case over all attackers and recognisers: verification AUC {Interval(*headline['auc'])}, by "
-        f"{headline['attacker']} ({headline['recogniser']}, {headline['protocol']}, {headline['population']}). "
-        "0.5 is chance, 1 is certain recognition.",
+        f"Worst case over all attackers and recognisers: verification AUC {Interval(*headline['auc'])}, "
+        f"by {headline['attacker']} ({who}). 0.5 is chance, 1 is certain recognition.",
     )
     faults = metrics["faults"]
     page.verdict(
@@ -44,8 +44,8 @@ def write_report(path: Path, studies: list[Study], metrics: dict[str, Any]) -> N
         page.table(
             ["figure", "value", "95 % interval"],
             [[name, Interval(*v).value, _span(Interval(*v))] for name, v in metrics["depression"].items()],
-            "Depression score (BDI-II points) of the artefact's own networks on clips of simulated people nobody was "
-            "trained on. A stage for testing, without clinical meaning.",
+            "Depression score (BDI-II points) of the artefact's own networks on clips of simulated people "
+            "that nothing was trained on. A stage for testing, without clinical meaning.",
         )
     page.section("What was not tested").text(NOT_TESTED)
     page.write(path)
@@ -93,8 +93,8 @@ def _study(page: Report, study: Study) -> None:
             ]
             for view, width in study.widths.items()
         ],
-        "The lens beside its controls. Controls have the same mean radius of half the energy (EE50), not the same utility. "
-        "Controls are attacked with A0 and A1 only.",
+        "The lens beside its controls, which have the same mean radius of half the energy (EE50), not the "
+        "same utility, and are attacked with A0 and A1 only.",
     )
     if study.expression:
         page.figure(

@@ -93,7 +93,8 @@ def train_recogniser(
 
 
 def augmented(pictures: Tensor) -> Tensor:
-    """Mirror, shift by up to two pixels, and change exposure and white balance of a batch ``[n, 3, y, x]``."""
+    """Mirror, shift by up to two pixels, and change exposure and white balance of a batch ``[n, 3, y,
+    x]``."""
     n, _, rows, columns = pictures.shape
     mirrored = torch.where(torch.rand(n, 1, 1, 1) < 0.5, pictures.flip(-1), pictures)
     padded = functional.pad(mirrored, (2, 2, 2, 2), mode="replicate")

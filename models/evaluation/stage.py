@@ -1,10 +1,10 @@
 """Is the stage fair? Two figures about clean simulated subjects, with no lens in between.
 
-If a recogniser could not tell the people apart on clean pictures, or nobody could read the score from clean clips, then privacy and
-utility measured on them would mean nothing.
+If a recogniser could not tell the people apart on clean pictures, or nobody could read the score from clean
+clips, then privacy and utility measured on them would mean nothing.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from opticaldr.models.evaluation.faces import Progress, simulated_faces
 from opticaldr.models.evaluation.retraining import Schedule
 from opticaldr.models.evaluation.utility import regression
 from opticaldr.models.evaluation.verification import Embedded, measure
-from opticaldr.models.networks import Compact, TemporalHead, gaussian_nll
+from opticaldr.models.networks import Compact, FactorScale, TemporalHead, gaussian_nll
 
 WIDTHS = [87.0, 58.0, 39.0]
 """Face widths in pixels: what the clinic camera sees between 0.4 and 0.9 m."""
@@ -37,7 +37,7 @@ class Effort:
     clips: int = 100
     test: int = 60
     sessions: int = 4
-    recogniser: Schedule = Schedule(14)
+    recogniser: Schedule = field(default_factory=lambda: Schedule(14))
     frame_steps: int = 300
     head_steps: int = 400
 
@@ -56,9 +56,9 @@ def stage_figures(
         progress: called as ``progress(stage, done, total)``.
 
     Returns:
-        ``recogniser_auc`` (goal 0.98 or more) and ``mae_reduction`` (goal 0.25 or more: by which fraction the head's error lies
-        below the constant predictor's), each with ``…_interval``; ``recogniser`` and ``head`` with all figures as
-        ``[value, low, high]``; ``fair``: whether both goals are met.
+        ``recogniser_auc`` (goal 0.98 or more) and ``mae_reduction`` (goal 0.25 or more: by which fraction the
+        head's error lies below the constant predictor's), each with ``…_interval``; ``recogniser`` and
+        ``head`` with all figures as ``[value, low, high]``; ``fair``: whether both goals are met.
     """
     effort = effort or Effort()
     recognition = recognise_clean(effort, seed, progress)
@@ -115,8 +115,8 @@ def read_clean_clips(effort: Effort, seed: int, progress: Progress) -> dict[str,
 
 def train_frames(clips: Clips, steps: int, seed: int, progress: Progress, batch: int = 48) -> Compact:
     """Train the frame network to read all factors off clean frames."""
-    flat = torch.from_numpy(clips.factors).flatten(0, 1)
-    truth = (clips.factors - flat.mean(0).numpy()) / flat.std(0).numpy()
+    factors = torch.from_numpy(clips.factors)
+    truth = FactorScale.of(factors).standardise(factors)
     rng = np.random.default_rng(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -128,7 +128,7 @@ def train_frames(clips: Clips, steps: int, seed: int, progress: Progress, batch:
             row, moment = rng.integers(len(truth), size=batch), rng.integers(truth.shape[1], size=batch)
             frames = torch.from_numpy(clips.frames[row, moment].astype(np.float32)).permute(0, 3, 1, 2)
             read = network.factors(network(frames))
-            loss = (read - torch.from_numpy(truth[row, moment])).square().mean()
+            loss = (read - truth[row, moment]).square().mean()
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()

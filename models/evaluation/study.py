@@ -34,7 +34,8 @@ from opticaldr.models.evaluation.views import View, capture, mean_width, sharp
 PROTOCOLS = ("clean gallery", "captures only")
 
 WEAK = 0.9
-"""A recogniser below this AUC on clean pictures is no attacker, and an attack below it on a mild blur no attack."""
+"""A recogniser below this AUC on clean pictures is no attacker, and an attack below it on a mild blur no
+attack."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,8 @@ def run_study(
 
     Args:
         population: name of it.
-        ground: people, recognisers and attackers' schedule; recognisers that fail on clean pictures are dropped.
+        ground: people, recognisers and attackers' schedule; recognisers that fail on clean pictures are
+            dropped.
         subject: the optics.
         budget: of the ladder.
         utility_epochs: training of the expression network; 0 where expressions are not known.
@@ -196,7 +198,8 @@ def _embedded(vectors: FloatArray, ground: Ground) -> Embedded:
 
 
 def _sides(reading: Reading, ground: Ground, protocol: str) -> tuple[Embedded, Embedded]:
-    """Gallery and probes of a protocol; the same object twice where captures are compared with one another."""
+    """Gallery and probes of a protocol; the same object twice where captures are compared with one
+    another."""
     probes = _embedded(reading.probes, ground)
     if protocol == "captures only":
         return probes, probes

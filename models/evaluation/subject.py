@@ -19,7 +19,8 @@ DEPTHS = (0.0, 0.35, 1.0)
 
 @dataclass(frozen=True)
 class Subject:
-    """Optics under test: their spec, the depths people sit at (metres), their PSFs there, and whether these were measured."""
+    """Optics under test: their spec, the depths people sit at (metres), their PSFs there, and whether these
+    were measured."""
 
     spec: OpticsSpec
     depths: tuple[float, ...]
@@ -30,8 +31,8 @@ class Subject:
 def read_subject(artefact: Artefact) -> Subject:
     """The optics of a design, calibration, head or bundle.
 
-    Measured PSFs (``psf.npz``) are used where the artefact holds them, on axis and at the depths of its bank; else PSFs are
-    computed from ``optics.json`` and ``height.npy``.
+    Measured PSFs (``psf.npz``) are used where the artefact holds them, on axis and at the depths of its bank;
+    else PSFs are computed from ``optics.json`` and ``height.npy``.
 
     Raises:
         Refusal: the artefact holds neither, or its bank does not fit its optics.

@@ -31,8 +31,9 @@ class Embedded:
 def compare(gallery: Embedded, probes: Embedded) -> Trials:
     """Every gallery face against every probe of another session, by cosine.
 
-    Two pictures of one session share their light, background and clothes, so they are never compared; sessions are
-    numbered per person, hence only pairs of one person are left out. Comparing a set with itself counts each pair once.
+    Two pictures of one session share their light, background and clothes, so they are never compared;
+    sessions are numbered per person, hence only pairs of one person are left out. Comparing a set with itself
+    counts each pair once.
     """
     scores = gallery.vectors.astype(np.float64) @ probes.vectors.T.astype(np.float64)
     same_person = gallery.people[:, None] == probes.people[None, :]
@@ -51,7 +52,8 @@ def enrolled(faces: Embedded) -> tuple[Embeddings, NDArray[np.int64]]:
 
 
 def measure(gallery: Embedded, probes: Embedded, *, seed: int, replicates: int = 400) -> dict[str, Interval]:
-    """Verification over all allowed pairs, and identification of the later sessions' probes among the first's faces."""
+    """Verification over all allowed pairs, and identification of the later sessions' probes among the first's
+    faces."""
     figures = verification(compare(gallery, probes), seed=seed, replicates=replicates)
     vectors, people = enrolled(gallery)
     later = probes.sessions != probes.sessions.min()
@@ -65,8 +67,8 @@ def measure(gallery: Embedded, probes: Embedded, *, seed: int, replicates: int =
 def shuffled_null(gallery: Embedded, probes: Embedded, *, seed: int, shuffles: int = 60) -> Interval:
     """AUC when the gallery's names are dealt out anew, many times: median and the central 95 %.
 
-    Nobody keeps their own name, each person's faces stay together, and pairs that truly show one person are left out. A
-    sound protocol gives 0.5 here; the width says how far from 0.5 an AUC may stray by chance.
+    Nobody keeps their own name, each person's faces stay together, and pairs that truly show one person are
+    left out. A sound protocol gives 0.5 here; the width says how far from 0.5 an AUC may stray by chance.
     """
     rng = np.random.default_rng(seed)
     people = np.unique(gallery.people)

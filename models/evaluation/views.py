@@ -56,7 +56,8 @@ class PsfView:
             )
 
     def optical_image(self, scenes: FloatArray, depth: int) -> FloatArray:
-        """See `View`. The scene goes on beyond the frame as its border does, so that no dark rim frames the face."""
+        """See `View`. The scene goes on beyond the frame as its border does, so that no dark rim frames the
+        face."""
         margin = self.bank.shape[-1] // 2
         padded = np.pad(scenes, ((0, 0), (margin, margin), (margin, margin), (0, 0)), "edge")
         image = form_image(padded.transpose(0, 3, 1, 2), self.bank[depth].astype(np.float32))
@@ -139,7 +140,8 @@ def read(image: FloatArray, sensor: SensorSpec | None, rng: np.random.Generator)
 
 
 def half_energy_width(psf: NDArray[np.floating]) -> float:
-    """EE50: radius in pixels of the circle around the centroid that holds half of the energy in the window ``[y, x]``."""
+    """EE50: radius in pixels of the circle around the centroid that holds half of the energy in the window
+    ``[y, x]``."""
     energy = psf / psf.sum()
     y, x = np.indices(psf.shape)
     radius = np.hypot(y - (energy * y).sum(), x - (energy * x).sum()).ravel()
@@ -154,7 +156,8 @@ def mean_width(bank: NDArray[np.floating]) -> float:
 
 
 def resample_raw(bank: NDArray[np.floating], binning: int, windows: Sequence[int] = (111, 111)) -> FloatArray:
-    """PSFs ``[..., y, x]`` at raw pitch to superpixels, integrated over the superpixel centred on the chief ray.
+    """PSFs ``[..., y, x]`` at raw pitch to superpixels, integrated over the superpixel centred on the chief
+    ray.
 
     Odd windows centred as the input is; what lies outside is dropped.
     """
