@@ -18,6 +18,11 @@ class Wrapped(Process):
     orders: int = Field(1, ge=1, le=50, description="waves of depth the relief wraps at (1: one wave)")
     min_feature: float = Field(gt=0, description="narrowest line the process resolves (m)")
 
+    @property
+    def waves(self) -> int | None:
+        """Waves of depth at which the relief wraps."""
+        return self.orders
+
     def span(self, wave: Wave) -> float:
         """The height at which the relief wraps, metres."""
         return self.orders * wave.depth
@@ -34,10 +39,10 @@ class Wrapped(Process):
 
     def zones(self, relief: Relief, wave: Wave, share: float = 1.0) -> list[Violation]:
         """Places where ``share`` of a zone (the distance in which the relief climbs one span) is too narrow."""
-        from opticaldr.hardware.fabrication.rules import regions, slope
+        from opticaldr.hardware.fabrication.rules import interior, regions, slope
 
         width = share * self.span(wave) / np.maximum(slope(relief), 1e-12)
-        bad = relief.aperture() & (width < self.min_feature)
+        bad = interior(relief) & (width < self.min_feature)
         return regions(
             "minimum feature", bad, width, self.min_feature, "m", relief, self.view, worst="smallest"
         )

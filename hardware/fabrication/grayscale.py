@@ -43,6 +43,11 @@ class Grayscale(Wrapped):
         0.03, description="error of the resist's exponent: depth goes as dose to the 1 ± this, std. deviation"
     )
 
+    @property
+    def waves(self) -> int | None:
+        """Waves of depth at which the relief wraps, if it does."""
+        return self.orders if self.wrap else None
+
     @cached_property
     def curve(self) -> Heights | None:
         """Depth in metres at every dose 0 … 255 of the contrast curve, if one was given."""
@@ -120,6 +125,15 @@ class Grayscale(Wrapped):
             cut = (top - drawn.height) / depth
             drawn = replace(drawn, height=top - depth * cut**exponent)
         return super().made(drawn, wave, rng)
+
+    def specification(self, drawn: Relief, wave: Wave) -> list[tuple[str, str]]:
+        """Resist and tone, then what every process says."""
+        curve = self.contrast_curve.name if self.contrast_curve else "linear (give the fab's own)"
+        return [
+            ("resist", f"{self.resist}; white is {self.white}"),
+            ("contrast curve", curve),
+            *super().specification(drawn, wave),
+        ]
 
     def efficiency(self, detuning: float) -> float | None:
         """A continuous blaze, if the relief wraps."""

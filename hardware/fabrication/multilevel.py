@@ -61,10 +61,14 @@ class Multilevel(Wrapped):
         steps = np.rint(drawn.height / (self.span(wave) / self.levels))
         return (self.levels - 1 - steps).astype(np.uint8)
 
+    def mark_distance(self, drawn: Relief) -> float:
+        """From the optical axis to the middle of the alignment marks, left and right, metres."""
+        return drawn.width / 2 + 2 * self.mark_size
+
     def layers(self, drawn: Relief, wave: Wave) -> Iterator[layout.Layer]:
         """One layer a mask: the relief's rectangles, then the alignment marks on both sides of it."""
         steps = self.view.seen(self.etched(drawn, wave))
-        away = drawn.width / 2 + 2 * self.mark_size
+        away = self.mark_distance(drawn)
         marks = [
             layout.alignment_marks(self.masks, x, -drawn.width / 2, self.mark_size) for x in (-away, away)
         ]
@@ -114,6 +118,27 @@ class Multilevel(Wrapped):
                 plane = shift(plane, offset, order=1, mode="nearest")
             height -= plane * depth * (1 + self.depth_error * rng.standard_normal())
         return replace(drawn, height=blurred(height, self.blur / drawn.pitch))
+
+    def outline(self, drawn: Relief) -> tuple[str, float]:
+        """The field of the masks, alignment marks included."""
+        return "square", drawn.width + 5 * self.mark_size
+
+    def specification(self, drawn: Relief, wave: Wave) -> list[tuple[str, str]]:
+        """Levels, every etch, overlay, then what every process says."""
+        return [
+            ("levels", f"{self.levels}, {self.masks} binary masks, polygons are {self.polygons}"),
+            *(
+                (f"layer {bit + 1}", f"etch {depth * 1e9:.1f} nm")
+                for bit, depth in enumerate(self.etch_depths(wave))
+            ),
+            (
+                "alignment marks",
+                f"{self.mark_size * 1e6:.0f} um at X = +-{self.mark_distance(drawn) * 1e3:.4f} mm, "
+                f"from Y = {-drawn.width * 500:.4f} mm upwards",
+            ),
+            ("overlay tolerance (2 sigma)", f"{2e6 * self.overlay_error:.2f} um"),
+            *super().specification(drawn, wave),
+        ]
 
     def efficiency(self, detuning: float) -> float:
         """Closed form for this number of levels."""

@@ -1,17 +1,17 @@
 """One interface for every way of making a mask: what it can do, what it is told, what comes out of it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from opticaldr.errors import Refusal
 from opticaldr.hardware.fabrication.relief import Fiducial, Heights, Relief, Side, View
+from opticaldr.hardware.fabrication.settings import Settings
 from opticaldr.hardware.materials import material
 from opticaldr.models.optics import Material, OpticsSpec
 
@@ -69,17 +69,13 @@ class Violation:
     pixels: int
 
 
-class Process(BaseModel, ABC):
+class Process(Settings, ABC):
     """A process with its settings. Lengths are metres; errors are standard deviations between parts.
 
     Subclasses say how a relief is drawn into files (`drawn`, `write`) and what leaves the machine (`made`).
     The figures are typical of published tools, see docs/fabricate.md; ask the fab for its own.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: ClassVar[str]
-    title: ClassVar[str]
     wrapped: ClassVar[bool] = False
 
     material: str | None = Field(
@@ -97,19 +93,6 @@ class Process(BaseModel, ABC):
     blur: float = Field(ge=0, description="lateral blur of the made relief, standard deviation (m)")
     depth_error: Fraction = Field(description="relative error of the depth, standard deviation")
     form_error: float = Field(ge=0, description="low-order form error, standard deviation (m)")
-
-    @classmethod
-    def told(cls, settings: Mapping[str, Any]) -> Self:
-        """The process with ``settings``; `Refusal` names a field that is unknown or out of range."""
-        try:
-            return cls.model_validate(dict(settings))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "the settings"
-            known = ", ".join(cls.model_fields)
-            raise Refusal(
-                f"{cls.name}: {where}: {first['msg']} (given: {first['input']!r})", f"settings are: {known}"
-            ) from None
 
     @property
     def view(self) -> View:
@@ -154,7 +137,7 @@ class Process(BaseModel, ABC):
                 f"not {self.pixel * 1e6:.3g} um",
                 f"set pixel to at least {self.min_pixel * 1e6:.3g} um",
             )
-        samples = max(64, 2 * int(np.ceil(relief.width / self.pixel / 2 - 1e-9)))
+        samples = max(relief.samples, 2 * int(np.ceil(relief.width / self.pixel / 2 - 1e-9)))
         fine = relief.sampled(samples)
         if fine.pitch < self.min_pixel * (1 - 1e-9):
             raise Refusal(
@@ -190,6 +173,24 @@ class Process(BaseModel, ABC):
             height = height * (1 + self.depth_error * rng.standard_normal())
             height = height + form(drawn, self.form_error, rng)
         return replace(drawn, height=height)
+
+    @property
+    def waves(self) -> int | None:
+        """Waves of depth at which the relief wraps; None if it does not."""
+        return None
+
+    def outline(self, drawn: Relief) -> tuple[str, float]:
+        """Shape (``round`` or ``square``) and diameter or side of the part, metres."""
+        return "square", drawn.width
+
+    def specification(self, drawn: Relief, wave: Wave) -> list[tuple[str, str]]:
+        """What the drawing sheet says about this process, as name and value."""
+        return [
+            ("relief depth", f"{drawn.depth() * 1e6:.4f} um"),
+            ("depth tolerance (2 sigma)", f"{200 * self.depth_error:.2g} %"),
+            ("form tolerance (2 sigma, RMS)", f"{2e9 * self.form_error:.0f} nm"),
+            ("pixel", f"{drawn.pitch * 1e6:.4f} um, {drawn.samples} x {drawn.samples}"),
+        ]
 
     def efficiency(self, detuning: float) -> float | None:
         """Closed-form diffraction efficiency at ``detuning`` = h₂π(λ₀)/h₂π(λ); None where nothing wraps."""

@@ -18,7 +18,7 @@ class Plated(Process):
     """A process whose relief stands on a plate of given outline and thickness."""
 
     base: Metres = Field(1e-3, description="thickness of the plate below the relief's lowest point (m)")
-    outline: Shape = Field("round", description="shape of the plate")
+    shape: Shape = Field("round", description="shape of the plate")
     size: Metres | None = Field(
         None,
         description="diameter or side of the plate (m); the relief's grid and 1 mm all round if not given",
@@ -30,14 +30,22 @@ class Plated(Process):
 
     def plate_size(self, relief: Relief) -> float:
         """Diameter or side of the plate; `Refusal` if the relief's grid does not fit on it."""
-        needed = relief.width * (np.sqrt(2) if self.outline == "round" else 1.0)
+        needed = relief.width * (np.sqrt(2) if self.shape == "round" else 1.0)
         size = self.size or needed + 2e-3
         if size < needed:
             raise Refusal(
-                f"a {self.outline} plate of {size * 1e3:.3f} mm does not hold the relief and its mark",
+                f"a {self.shape} plate of {size * 1e3:.3f} mm does not hold the relief and its mark",
                 f"set size to at least {needed * 1e3:.3f} mm",
             )
         return size
+
+    def outline(self, drawn: Relief) -> tuple[str, float]:
+        """The plate's."""
+        return self.shape, self.plate_size(drawn)
+
+    def specification(self, drawn: Relief, wave: Wave) -> list[tuple[str, str]]:
+        """Thickness of the plate, then what every process says."""
+        return [("thickness below the relief", f"{self.base * 1e3:.4f} mm"), *super().specification(drawn, wave)]
 
     def write_solids(self, drawn: Relief, seen: Heights, folder: Path, title: str, stem: str) -> list[Export]:
         """STL and 3MF of ``seen`` (heights as this process's view shows them) on the plate."""
@@ -47,7 +55,7 @@ class Plated(Process):
 
         def plate(unit: Literal["mm", "um"]) -> solid.Plate:
             return solid.Plate.around(
-                seen, drawn.pitch, base=self.base, outline=self.outline, size=size, unit=unit, kept=kept
+                seen, drawn.pitch, base=self.base, outline=self.shape, size=size, unit=unit, kept=kept
             )
 
         body = plate(self.stl_unit)
@@ -56,7 +64,7 @@ class Plated(Process):
         details: dict[str, Any] = {
             "frame": "X right, Y up, Z out of the material, looking at the relief; flat back at Z = 0",
             "z_of_zero_height_m": self.base,
-            "outline": self.outline,
+            "outline": self.shape,
             "size_m": size,
             "triangles": body.triangles,
             "facet_deviation_m": deviation,
@@ -114,13 +122,13 @@ class Refractive(Plated):
 
     def features(self, relief: Relief, drawn: Relief, wave: Wave) -> list[Violation]:
         """Hollows tighter than the tool's nose: ∂²z/∂r² above 1/radius in the tighter direction."""
-        from opticaldr.hardware.fabrication.rules import regions
+        from opticaldr.hardware.fabrication.rules import interior, regions
 
         down, right = np.gradient(relief.height, relief.pitch)
         curvature = np.maximum(
             np.gradient(down, relief.pitch, axis=0), np.gradient(right, relief.pitch, axis=1)
         )
-        tight = relief.aperture() & (curvature > 1 / self.tool_radius)
+        tight = interior(relief) & (curvature > 1 / self.tool_radius)
         radius = 1 / np.maximum(curvature, 1e-9)
         return regions(
             "tool radius", tight, radius, self.tool_radius, "m", relief, self.view, worst="smallest"

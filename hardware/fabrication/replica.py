@@ -43,6 +43,11 @@ class Replica(Plated):
             radius=drawn.radius * growth,
         )
 
+    def specification(self, drawn: Relief, wave: Wave) -> list[tuple[str, str]]:
+        """Shrinkage, then what every process says (of the part)."""
+        grown = f"{100 * self.shrinkage:.2f} %, mould larger by {1 / (1 - self.shrinkage):.6f}"
+        return [("shrinkage", grown), *super().specification(drawn, wave)]
+
     def write(self, drawn: Relief, wave: Wave, folder: Path, title: str) -> list[Export]:
         """`mould.stl` and `mould.3mf`."""
         mould = self.mould(drawn)

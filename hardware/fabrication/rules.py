@@ -1,5 +1,7 @@
 """Design rules: where a relief asks for more than the process can do, with coordinates."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,9 +19,14 @@ def design_rules(process: Process, relief: Relief, drawn: Relief, wave: Wave) ->
         wave: the light the mask is made for.
     """
     steepness = slope(relief)
-    too_steep = relief.aperture() & (steepness > process.max_slope)
+    too_steep = interior(relief) & (steepness > process.max_slope)
     found = regions("slope", too_steep, steepness, process.max_slope, "dz/dr", relief, process.view)
     return found + process.features(relief, drawn, wave)
+
+
+def interior(relief: Relief) -> NDArray[np.bool_]:
+    """The clear aperture without the two pixels at its rim, where derivatives see what lies outside."""
+    return replace(relief, radius=relief.radius - 2 * relief.pitch).aperture()
 
 
 def slope(relief: Relief) -> Heights:

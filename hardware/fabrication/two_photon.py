@@ -21,7 +21,7 @@ class TwoPhoton(Plated):
     name: ClassVar[str] = "two-photon"
     title: ClassVar[str] = "two-photon printed relief"
 
-    pixel: Metres = Field(1e-6, description="largest pixel the relief is drawn with (m)")
+    pixel: Metres = Field(2e-6, description="largest pixel the relief is drawn with (m)")
     min_pixel: Metres = Field(0.1e-6, description="hatching distance (m)")
     max_depth: Metres = Field(150e-6, description="deepest relief (m)")
     max_slope: float = Field(1.5, gt=0, description="steepest slope dz/dr")
@@ -60,6 +60,14 @@ class TwoPhoton(Plated):
         index = np.floor(relief.axis() / self.field_size + 0.5).astype(int)
         index -= index.min()
         return np.asarray(index[:, np.newaxis] * (index.max() + 1) + index)
+
+    def specification(self, drawn: Relief, wave: Wave) -> list[tuple[str, str]]:
+        """Slices and fields, then what every process says."""
+        return [
+            ("slice height", f"{self.slice_height * 1e6:.3f} um"),
+            ("stitching field", f"{self.field_size * 1e6:.0f} um, {int(self.fields(drawn).max()) + 1} fields"),
+            *super().specification(drawn, wave),
+        ]
 
     def made(self, drawn: Relief, wave: Wave, rng: np.random.Generator | None = None) -> Relief:
         """Sliced and blurred; with ``rng`` every field also stands a little higher or lower."""
