@@ -282,7 +282,7 @@ class Application:
         self.hal.shutter(open)
 
     def _blade_arrived(self, now: int) -> bool:
-        return now - self._blade_started >= mechanics.SHUTTER_MS
+        return bool(now - self._blade_started >= mechanics.SHUTTER_MS)
 
     def _watch_blade(self, now: int) -> None:
         if not self._blade_arrived(now):

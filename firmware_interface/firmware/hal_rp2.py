@@ -22,8 +22,7 @@ from . import mechanics
 _STEP_CYCLES = 32  # of the state machine, per step
 _PULSE_HZ = 1000000  # one cycle a microsecond
 _PULSE_OVERHEAD = 2  # cycles a pulse lasts beyond the counted ones
-_SOURCE_HZ = 20000  # 6250 levels at 125 MHz, more than the 4096 that are asked for
-_SERVO_HZ = 50
+_PWM_HZ = 20000  # 6250 levels at 125 MHz, more than the 4096 that are asked for
 _WATCHDOG_MS = 2000
 _RESET_REASONS = {machine.PWRON_RESET: 1, machine.WDT_RESET: 3}
 
@@ -60,15 +59,20 @@ def _pulse():
     push(noblock)
 
 
+def serviced():
+    """Whether the service jumper asks the firmware not to start."""
+    return not _contact(mechanics.PIN_SERVICE).value()
+
+
 class Hal:
     """Pins, timers and the chip, as the application sees them."""
 
     def __init__(self):
         self._milliseconds = 0
         self._ticks = time.ticks_ms()
-        self._source = machine.PWM(machine.Pin(mechanics.PIN_SOURCE), freq=_SOURCE_HZ, duty_u16=0)
-        self._servo = machine.PWM(machine.Pin(mechanics.PIN_SHUTTER), freq=_SERVO_HZ)
-        self.shutter(False)
+        self._source = machine.PWM(machine.Pin(mechanics.PIN_SOURCE), freq=_PWM_HZ, duty_u16=0)
+        self._solenoid = machine.PWM(machine.Pin(mechanics.PIN_SHUTTER), freq=_PWM_HZ, duty_u16=0)
+        self._pulled_in = machine.Timer(-1)
         self._direction = machine.Pin(mechanics.PIN_DIRECTION, machine.Pin.OUT, value=0)
         self._low = _contact(mechanics.PIN_LOW)
         self._high = _contact(mechanics.PIN_HIGH)
@@ -119,9 +123,13 @@ class Hal:
         self._source.duty_u16(level * 65535 // 4095)
 
     def shutter(self, open):
-        """Send the blade to one of its ends."""
-        width = mechanics.SHUTTER_OPEN_US if open else mechanics.SHUTTER_CLOSED_US
-        self._servo.duty_ns(width * 1000)
+        """Pull the blade open, with full current first, or let its spring close it."""
+        self._pulled_in.deinit()
+        self._solenoid.duty_u16(65535 if open else 0)
+        if open:
+            self._pulled_in.init(
+                mode=machine.Timer.ONE_SHOT, period=mechanics.PULL_IN_MS, callback=self._hold_open
+            )
 
     def blade_closed(self):
         """Whether the blade presses the switch at its closed end (contact to ground)."""
@@ -212,6 +220,9 @@ class Hal:
             4, _pulse, freq=_PULSE_HZ, set_base=machine.Pin(mechanics.PIN_TRIGGER), in_base=self._slm
         )
         self._trigger.active(1)
+
+    def _hold_open(self, _):
+        self._solenoid.duty_u16(65535 * mechanics.HOLD_PERCENT // 100)
 
     def _count_frame(self, _):
         self._slm_frames += 1

@@ -11,6 +11,11 @@ from . import mechanics
 _STEP = mechanics.STEP_NM * 1e-9  # metres
 
 
+def serviced() -> bool:
+    """There is no service jumper."""
+    return False
+
+
 class Hal:
     """Pins, timers and the chip, as the application sees them."""
 

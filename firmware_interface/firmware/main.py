@@ -7,13 +7,13 @@ them; standard input and output are then whatever line the host opened.
 import select
 import sys
 
-import micropython
-from firmware.application import Application
+import micropython  # type: ignore[import-not-found]
+from firmware.application import Application  # type: ignore[import-not-found]
 
 try:
-    from firmware.hal_rp2 import Hal
+    from firmware.hal_rp2 import Hal, serviced  # type: ignore[import-not-found]
 except ImportError:
-    from firmware.hal_sim import Hal
+    from firmware.hal_sim import Hal, serviced  # type: ignore[import-not-found]
 
 
 def run() -> None:
@@ -38,4 +38,5 @@ def run() -> None:
             line_out.write(reply)
 
 
-run()
+if not serviced():
+    run()

@@ -11,8 +11,10 @@ CLEARANCE = 400  # steps backed off from a switch before it is approached slowly
 APPROACH = 40  # steps below its target from which a move comes up, to take up the play: 0.5 mm
 SWITCH_SLACK = 16  # steps above home in which the low switch may still be pressed: 0.2 mm
 
-# The shutter
+# The shutter: a solenoid opens it against a spring, so that it closes when the current ends for any reason
 SHUTTER_MS = 120  # after which the blade has arrived, or is stuck
+PULL_IN_MS = 150  # of full current to open, then
+HOLD_PERCENT = 35  # of it to stay open without getting hot
 
 # Pins (GPIO numbers of the Pico), see hardware/board/README.md
 PIN_SOURCE = 16
@@ -29,5 +31,4 @@ PIN_LIGHT = 22
 PIN_SDA = 4
 PIN_SCL = 5
 THERMOMETER = 0x48  # I2C address of the TMP117
-SHUTTER_CLOSED_US = 1000  # servo pulse
-SHUTTER_OPEN_US = 1600
+PIN_SERVICE = 21  # jumper to ground at power-up: the firmware does not start, so that it can be replaced

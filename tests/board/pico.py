@@ -57,6 +57,7 @@ class Chip:
     duty: dict[int, int] = field(default_factory=dict)
     colour: tuple[int, int, int] = (0, 0, 0)
     fed: float = 0.0
+    timers: list[tuple[float, Callable[[None], None]]] = field(default_factory=list)
     outside: Callable[[], None] = lambda: None  # the world around the chip, looked at every 10 µs
 
     def pin(self, number: int) -> Pin:
@@ -67,6 +68,9 @@ class Chip:
         while self.now < until:
             self.now += 10.0
             self.outside()
+            for due in [timer for timer in self.timers if timer[0] <= self.now]:
+                self.timers.remove(due)
+                due[1](None)
             for each in self.machines.values():
                 each.run_until(self.now)
 
@@ -189,7 +193,16 @@ def install(monkeypatch: Any) -> Chip:
         def duty_u16(self, duty: int) -> None:
             chip.duty[self.number] = duty
 
-        duty_ns = duty_u16
+    class Timer:
+        ONE_SHOT = 0
+
+        def __init__(self, number: int) -> None: ...
+
+        def init(self, mode: int, period: int, callback: Callable[[None], None]) -> None:
+            chip.timers.append((chip.now + period * 1e3, callback))
+
+        def deinit(self) -> None:
+            chip.timers.clear()
 
     class I2c:
         def __init__(self, bus: int, sda: Pin, scl: Pin) -> None: ...
@@ -219,6 +232,7 @@ def install(monkeypatch: Any) -> Chip:
         "machine": {
             "Pin": pin,
             "PWM": Pwm,
+            "Timer": Timer,
             "I2C": I2c,
             "WDT": Wdt,
             "PWRON_RESET": 1,

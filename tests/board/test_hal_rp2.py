@@ -109,12 +109,11 @@ def test_no_step_is_made_for_no_distance(pico) -> None:
 def test_source_shutter_light_and_thermometer(pico) -> None:
     chip, hal = pico
     assert chip.duty[mechanics.PIN_SOURCE] == 0
-    assert chip.duty[mechanics.PIN_SHUTTER] == mechanics.SHUTTER_CLOSED_US * 1000
+    assert chip.duty[mechanics.PIN_SHUTTER] == 0
     hal.source(4095)
     hal.shutter(True)
     hal.light(1, 2, 3)
     assert chip.duty[mechanics.PIN_SOURCE] == 65535
-    assert chip.duty[mechanics.PIN_SHUTTER] == mechanics.SHUTTER_OPEN_US * 1000
     assert chip.colour == (1, 2, 3)
     assert hal.temperature() == 298150
     chip.registers[0x48] = struct.pack(">h", -1280)
@@ -124,6 +123,26 @@ def test_source_shutter_light_and_thermometer(pico) -> None:
     assert hal.temperature() is None
     assert hal.capabilities() == 0xDF
     assert hal.reset_reason() == wire.RESET_REASONS.index("watchdog")
+
+
+def test_the_shutter_is_pulled_in_and_then_held(pico) -> None:
+    chip, hal = pico
+    hal.shutter(True)
+    chip.advance(mechanics.PULL_IN_MS * 1e3 - 20)
+    assert chip.duty[mechanics.PIN_SHUTTER] == 65535
+    chip.advance(40)
+    assert chip.duty[mechanics.PIN_SHUTTER] == 65535 * mechanics.HOLD_PERCENT // 100
+    hal.shutter(False)
+    assert chip.duty[mechanics.PIN_SHUTTER] == 0
+
+
+def test_a_shutter_closed_while_it_is_pulled_in_stays_closed(pico) -> None:
+    chip, hal = pico
+    hal.shutter(True)
+    chip.advance(1000)
+    hal.shutter(False)
+    chip.advance(mechanics.PULL_IN_MS * 1e3)
+    assert chip.duty[mechanics.PIN_SHUTTER] == 0
 
 
 def test_a_broken_wire_reads_as_the_unsafe_state(pico) -> None:
