@@ -118,7 +118,7 @@ class AuditLog:
         }
         digest = _digest(entry)
         entry |= {"hash": digest.hex(), "signature": sign(self._key, digest).hex()}
-        line = json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+        line = _line(entry)
         length = self._stream.seek(0, os.SEEK_END)
         try:
             if self._stream.write(line) != len(line):
@@ -174,21 +174,28 @@ def verify_log(path: Path, key: Ed25519PublicKey, *, head: str | None = None) ->
 
 def _fault(line: bytes, index: int, previous: str, key: Ed25519PublicKey) -> str:
     """What is wrong with one line of a log; empty if nothing is."""
+    if not line.endswith(b"\n"):
+        return "it is torn"
     try:
         entry = json.loads(line)
-        digest, signature = bytes.fromhex(entry.pop("hash")), bytes.fromhex(entry.pop("signature"))
+        whole = line == _line(entry)
+        stated, signature = entry.pop("hash"), entry.pop("signature")
+        signed = bytes.fromhex(signature)
         at, before = entry["index"], entry["previous"]
     except (ValueError, KeyError, TypeError, AttributeError):
         return "it is not an entry"
-    if not line.endswith(b"\n"):
-        return "it is torn"
     if at != index or before != previous:
         return "it does not follow the one before: entries were removed, added or reordered"
-    if _digest(entry) != digest:
+    digest = _digest(entry)
+    if not whole or stated != digest.hex() or signature != signed.hex():
         return "it was changed after it was written"
-    if not verify(key, digest, signature):
+    if not verify(key, digest, signed):
         return "the signature is not this key's"
     return ""
+
+
+def _line(entry: Entry) -> bytes:
+    return json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
 def _digest(entry: Mapping[str, Any]) -> bytes:

@@ -27,6 +27,8 @@ from opticaldr.device.records import SIZE, BadRecord, Event, Kind, Quality, Reco
 from opticaldr.device.stop import StopSign
 from opticaldr.errors import Refusal
 
+EYE = (sys.executable, "-m", "opticaldr.device.eye")
+"""How eye is started; its orders follow."""
 PATIENCE_WITH_BAD_RECORDS = 3
 """Records that break the rules after which eye is taken for subverted and stopped."""
 TIME_TO_END = 5.0
@@ -302,7 +304,7 @@ def _eye(orders: Orders, token: bytes) -> Iterator[_EyeProcess]:
         one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         try:
             process = subprocess.Popen(
-                [sys.executable, "-m", "opticaldr.device.eye", filled.model_dump_json()],
+                [*EYE, filled.model_dump_json()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,

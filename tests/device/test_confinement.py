@@ -1,0 +1,168 @@
+"""Eye cannot get out, and the attempts to are real: without the confinement each of them succeeds."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from opticaldr.device import seccomp
+from opticaldr.device.escapes import ATTEMPTS
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Landlock and seccomp are Linux's")
+
+CONFINE = """
+import json, os, sys
+from opticaldr.device import confinement, escapes
+from opticaldr.device.ring import FrameRing
+pipe = os.dup(1)
+{before}
+findings = confinement.confine(FrameRing(4, (64, 64)), [pipe])
+os.write(pipe, json.dumps({{f.protection.name: f.flaw for f in findings}}).encode())
+os._exit(0)
+"""
+
+
+def run_python(script: str) -> str:
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def confined(before: str = "") -> dict[str, str]:
+    return json.loads(run_python(CONFINE.format(before=before)))
+
+
+def test_every_protection_holds():
+    assert not any(confined().values())
+
+
+def test_without_confinement_nothing_stops_the_attempts():
+    script = "from opticaldr.device import escapes; import json; print(json.dumps(escapes.escapes()))"
+    free = set(json.loads(run_python(script)))
+    only_root_may = {"open a raw socket", "open a packet socket", "become root"}
+    assert free == set(ATTEMPTS) - (set() if os.geteuid() == 0 else only_root_may)
+
+
+@pytest.mark.parametrize(
+    ("switched_off", "noticed", "by"),
+    [
+        ("confinement.seccomp.install = lambda program: None", "SECCOMP", "fork"),
+        ("confinement.landlock.deny_everything = lambda: None", "LANDLOCK", "read a file"),
+        ("confinement._libc = type('L', (), {'prctl': lambda *a: 1, 'syscall': confinement._libc.syscall,"
+         " 'mlockall': confinement._libc.mlockall})()", "NOT_DUMPABLE", "dumped"),
+        ("FrameRing.lock = lambda self: None", "LOCKED_FRAMES", ""),
+        ("import resource; confinement.resource.setrlimit = lambda *a: None;"
+         " confinement.resource.getrlimit = lambda *a: (-1, -1)", "NO_CORE_DUMPS", "core dumps"),
+        ("confinement.seccomp._TSYNC = 0", "ALL_THREADS", "fork"),
+    ],
+)  # fmt: skip
+def test_a_protection_that_is_missing_is_found_by_trying(switched_off, noticed, by):
+    findings = confined(switched_off)
+    assert by in findings[noticed]
+    assert findings[noticed]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has privileges to keep")
+def test_root_that_stays_root_is_noticed():
+    findings = confined("confinement._drop_privileges.__globals__['os'].setresuid = lambda *a: None")
+    assert "become root" in findings["NO_PRIVILEGES"] or "capabilities" in findings["NO_PRIVILEGES"]
+
+
+def test_what_is_needed_still_works_inside():
+    script = """
+import os, time, json, select
+import numpy as np
+from opticaldr.device import confinement
+from opticaldr.device.ring import FrameRing
+pipe, rng = os.dup(1), np.random.default_rng(0)
+confinement.confine(FrameRing(4, (64, 64)), [pipe])
+big = rng.normal(size=(1000, 1000)); product = float((big @ big.T).trace())
+time.sleep(0.001); os.urandom(8); select.poll().poll(1)
+os.write(pipe, json.dumps(product).encode()); os._exit(0)
+"""
+    assert json.loads(run_python(script)) == pytest.approx(1e6, rel=0.01)
+
+
+class Bpf:
+    """An interpreter for the few instructions that the filters use (linux/filter.h)."""
+
+    def __init__(self, program):
+        self.program = program
+
+    def run(self, number: int, architecture: int, *arguments: int) -> int:
+        words = {0: number, 4: architecture}
+        for position, value in enumerate(arguments):
+            words[16 + 8 * position] = value & 0xFFFFFFFF
+        accumulator, at = 0, 0
+        while True:
+            code, if_true, if_false, constant = self.program[at]
+            at += 1
+            if code == 0x20:
+                accumulator = words.get(constant, 0)
+            elif code == 0x54:
+                accumulator &= constant
+            elif code == 0x06:
+                return constant
+            elif code in (0x15, 0x35):
+                holds = accumulator == constant if code == 0x15 else accumulator >= constant
+                at += if_true if holds else if_false
+            else:
+                raise AssertionError(f"unknown instruction {code:#x}")
+
+
+ALLOW, DENY, KILL = 0x7FFF0000, 0x00050001, 0x80000000
+
+
+@pytest.mark.parametrize(
+    ("machine", "column", "architecture"), [("x86_64", 0, 0xC000003E), ("aarch64", 1, 0xC00000B7)]
+)
+def test_the_filter_allows_its_table_and_nothing_else(machine, column, architecture):
+    run = Bpf(seccomp.program([7, 9], machine=machine)).run
+    table = {numbers[column] for numbers in seccomp.ALWAYS.values()}
+    write, mmap, mprotect, ioctl = ((1, 64), (9, 222), (10, 226), (16, 29))
+    partly = {call[column] for call in (write, mmap, mprotect)}
+    for number in range(600):
+        expected = ALLOW if number in table else DENY
+        if number not in partly:
+            assert run(number, architecture) == expected, number
+    assert [run(write[column], architecture, fd) for fd in (0, 2, 7, 8, 9)] == [
+        DENY,
+        DENY,
+        ALLOW,
+        DENY,
+        ALLOW,
+    ]
+    for call in (mmap, mprotect):
+        assert run(call[column], architecture, 0, 4096, 3) == ALLOW
+        assert run(call[column], architecture, 0, 4096, 7) == DENY
+    assert run(write[column] | 0x40000000, architecture, 7) == DENY
+    assert run(0, 0x40000003) == KILL  # i386 calls have other numbers
+    with_camera = Bpf(seccomp.program([7], video=True, machine=machine)).run
+    assert with_camera(ioctl[column], architecture, 3, 0xC0585611) == ALLOW  # VIDIOC_DQBUF
+    assert with_camera(ioctl[column], architecture, 3, 0x5412) == DENY  # TIOCSTI
+    assert run(ioctl[column], architecture, 3, 0xC0585611) == DENY
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "aarch64"), reason="no table for this machine")
+def test_the_table_is_that_of_the_kernel_headers():
+    import shutil
+
+    if shutil.which("gcc") is None:
+        pytest.skip("no compiler to ask")
+    headers = subprocess.run(
+        ["gcc", "-E", "-dM", "-x", "c", "-"],
+        input="#include <sys/syscall.h>\n",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if headers.returncode:
+        pytest.skip("no kernel headers")
+    numbers = dict(line.split()[1:3] for line in headers.stdout.splitlines() if " __NR_" in line)
+    column = ("x86_64", "aarch64").index(platform.machine())
+    for name, known in seccomp.ALWAYS.items():
+        if known[column] is not None:
+            assert int(numbers[f"__NR_{name}"]) == known[column], name
