@@ -17,7 +17,7 @@ import machine
 import neopixel
 import rp2
 
-from . import mechanics
+from . import mechanics, wire
 
 _STEP_CYCLES = 32  # of the state machine, per step
 _PULSE_HZ = 1000000  # one cycle a microsecond
@@ -73,6 +73,7 @@ class Hal:
         self._source = machine.PWM(machine.Pin(mechanics.PIN_SOURCE), freq=_PWM_HZ, duty_u16=0)
         self._solenoid = machine.PWM(machine.Pin(mechanics.PIN_SHUTTER), freq=_PWM_HZ, duty_u16=0)
         self._pulled_in = machine.Timer(-1)
+        self._open = False
         self._direction = machine.Pin(mechanics.PIN_DIRECTION, machine.Pin.OUT, value=0)
         self._low = _contact(mechanics.PIN_LOW)
         self._high = _contact(mechanics.PIN_HIGH)
@@ -112,7 +113,12 @@ class Hal:
 
     def capabilities(self):
         """Bits in the order of ``wire.CAPABILITIES``."""
-        return 0xFF if self.temperature() is not None else 0xFF & ~0x20
+        parts = 0xFF
+        if not mechanics.SHUTTER:
+            parts &= ~(1 << wire.CAPABILITIES.index("shutter"))
+        if self.temperature() is None:
+            parts &= ~(1 << wire.CAPABILITIES.index("temperature"))
+        return parts
 
     def reset_reason(self):
         """Index into ``wire.RESET_REASONS``."""
@@ -124,6 +130,7 @@ class Hal:
 
     def shutter(self, open):
         """Pull the blade open, with full current first, or let its spring close it."""
+        self._open = open
         self._pulled_in.deinit()
         self._solenoid.duty_u16(65535 if open else 0)
         if open:
@@ -133,6 +140,8 @@ class Hal:
 
     def blade_closed(self):
         """Whether the blade presses the switch at its closed end (contact to ground)."""
+        if not mechanics.SHUTTER:
+            return not self._open
         return not self._blade.value()
 
     def cover_open(self):

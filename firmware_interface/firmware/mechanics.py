@@ -12,6 +12,7 @@ APPROACH = 40  # steps below its target from which a move comes up, to take up t
 SWITCH_SLACK = 16  # steps above home in which the low switch may still be pressed: 0.2 mm
 
 # The shutter: a solenoid opens it against a spring, so that it closes when the current ends for any reason
+SHUTTER = True  # False for a bench without one: the cover alone then guards the source
 SHUTTER_MS = 120  # after which the blade has arrived, or is stuck
 PULL_IN_MS = 150  # of full current to open, then
 HOLD_PERCENT = 35  # of it to stay open without getting hot

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import pathlib
+import re
 import struct
 import sys
 
@@ -145,6 +146,17 @@ def test_a_shutter_closed_while_it_is_pulled_in_stays_closed(pico) -> None:
     assert chip.duty[mechanics.PIN_SHUTTER] == 0
 
 
+def test_a_bench_without_a_shutter_says_so_and_has_light(pico, monkeypatch) -> None:
+    chip, hal = pico
+    chip.pin(mechanics.PIN_BLADE).value(1)
+    assert not hal.blade_closed()
+    monkeypatch.setattr(mechanics, "SHUTTER", False)
+    assert "shutter" not in {n for bit, n in enumerate(wire.CAPABILITIES) if hal.capabilities() >> bit & 1}
+    for way in (True, False):
+        hal.shutter(way)
+        assert hal.blade_closed() is not way
+
+
 def test_a_broken_wire_reads_as_the_unsafe_state(pico) -> None:
     chip, hal = pico
     for contact in (mechanics.PIN_LOW, mechanics.PIN_HIGH, mechanics.PIN_BLADE, mechanics.PIN_COVER):
@@ -210,3 +222,13 @@ def test_the_firmware_homes_and_moves_on_the_chip(pico) -> None:
         run(0.3)
         assert carriage[0] - home == target
     assert chip.now - chip.fed <= 1000
+
+
+def test_the_wiring_table_is_the_one_that_is_compiled_in() -> None:
+    root = pathlib.Path(__file__).parents[2]
+    text = (root / "hardware" / "board" / "README.md").read_text()
+    written = {name: int(pin) for pin, name in re.findall(r"^\| (\d+) \| (PIN_\w+) \|", text, re.M)}
+    assert written == {name: pin for name, pin in vars(mechanics).items() if name.startswith("PIN_")}
+    modules = {path.name for path in (root / "firmware_interface" / "firmware").glob("*.py")}
+    copied = set(re.findall(r"firmware/(\w+\.py)", text))
+    assert copied == modules - {"hal_sim.py"} | {"mechanics.py"}
