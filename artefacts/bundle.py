@@ -54,8 +54,8 @@ class Window(_Part):
 class Interlock(_Part):
     """When a frame was taken without the calibrated mask: see `opticaldr.calibration.interlock`.
 
-    ``electrons`` is the charge of a superpixel at full scale, for each colour, and ``read_noise`` its read noise in
-    electrons: the noise model that the statistic subtracts.
+    ``electrons`` is the charge of a superpixel at full scale, for each colour, and ``read_noise`` its read
+    noise in electrons: the noise model that the statistic subtracts.
     """
 
     transfer_limit: Annotated[float, Field(gt=0, lt=1)]
@@ -71,10 +71,10 @@ class Interlock(_Part):
 class BundleSpec(_Part):
     """``bundle.json``: all that the device needs to know beside the graphs themselves.
 
-    ``frame.onnx`` takes one raw frame, uint16 ``[rows, columns]``, and gives ``embedding``, float32 ``[embedding]``,
-    and ``superpixels``, float32 ``[3, y, x]`` linear RGB in fractions of full scale, for the interlock.
-    ``head.onnx`` takes ``window``, float32 ``[frames, embedding]``, oldest first, and gives ``mean`` and ``sigma``,
-    float32 scalars in BDI-II points.
+    ``frame.onnx`` takes one raw frame, uint16 ``[rows, columns]``, and gives ``embedding``, float32
+    ``[embedding]``, and ``superpixels``, float32 ``[3, y, x]`` linear RGB in fractions of full scale, for
+    the interlock. ``head.onnx`` takes ``window``, float32 ``[frames, embedding]``, oldest first, and gives
+    ``mean`` and ``sigma``, float32 scalars in BDI-II points.
     """
 
     version: Literal[1] = 1
@@ -111,7 +111,8 @@ def verify_bundle(path: Path, key: Ed25519PublicKey) -> tuple[Artefact, BundleSp
     """Open a bundle whose every byte is what the owner of ``key`` signed.
 
     Raises:
-        Refusal: not a bundle, a file was changed, removed or added, it is unsigned or signed with another key, or
+        Refusal: not a bundle, a file was changed, removed or added, it is unsigned or signed with another
+        key, or
             its ``bundle.json`` is not understood.
     """
     bundle = open_artefact(path, kind="bundle")

@@ -1,9 +1,11 @@
-"""Is the calibrated mask in front of the sensor? One statistic, used where thresholds are made and where they are kept.
+"""Is the calibrated mask in front of the sensor? One statistic, used where thresholds are made and where
+they are kept.
 
-A mask that hides faces transfers next to nothing at some spatial frequencies: its *stop band*. A picture taken through it
-has no energy there beyond the sensor's noise; a picture taken without it has the energy that every scene has. So
-the fraction of a frame's spectral energy that lies in the stop band, less the expected noise, tells the two apart, whoever
-sits there. What cannot be judged, because it is too dark or too plain, counts as doubt, and doubt as absent.
+A mask that hides faces transfers next to nothing at some spatial frequencies: its *stop band*. A picture
+taken through it has no energy there beyond the sensor's noise; a picture taken without it has the energy
+that every scene has. So the fraction of a frame's spectral energy that lies in the stop band, less the
+expected noise, tells the two apart, whoever sits there. What cannot be judged, because it is too dark or
+too plain, counts as doubt, and doubt as absent.
 
 It tells optics apart, not intentions: a blurred print held before a bare sensor passes.
 """
@@ -31,8 +33,8 @@ SIGMAS = 5.0
 def superpixel_bank(bank: NDArray[Any], binning: int) -> NDArray[np.float64]:
     """PSFs at raw pixels ``[..., y, x]`` integrated over superpixels of ``binning`` raw pixels' side.
 
-    Both windows are centred on the chief ray. Energy is spread evenly within a raw pixel, so one that straddles the border of
-    two superpixels is shared. The result has an odd side and keeps all energy.
+    Both windows are centred on the chief ray. Energy is spread evenly within a raw pixel, so one that
+    straddles the border of two superpixels is shared. The result has an odd side and keeps all energy.
     """
     rows, columns = (_overlap(side, binning) for side in bank.shape[-2:])
     return np.asarray(rows @ np.asarray(bank, dtype=np.float64) @ columns.T)
@@ -55,7 +57,8 @@ def stop_band(bank: NDArray[Any], shape: tuple[int, int], limit: float) -> NDArr
 def stop_band_fraction(
     frame: NDArray[Any], band: NDArray[np.bool_], interlock: Interlock
 ) -> tuple[float, float]:
-    """Fraction of the frame's spectral energy in the stop band, and how far above the noise that can be known.
+    """Fraction of the frame's spectral energy in the stop band, and how far above the noise that can be
+    known.
 
     Args:
         frame: superpixels, linear RGB in fractions of full scale, ``[3, y, x]``.
@@ -76,8 +79,9 @@ def stop_band_fraction(
     twice = _multiplicity(frame.shape[2])
     stopped = float(((energy - noise[:, None, None]) * (band * twice)).sum())
     total = float(((energy - noise[:, None, None]) * twice).sum())
-    # Noise energy is exponentially distributed: its deviation equals its mean, in every independent bin. A Hann
-    # window correlates neighbours, which leaves (3/2)² times as few independent ones along the two axes together.
+    # Noise energy is exponentially distributed: its deviation equals its mean, in every independent bin. A
+    # Hann window correlates neighbours, which leaves (3/2)² times as few independent ones along the two
+    # axes together.
     spread = float(np.sqrt((noise[:, None, None] ** 2 * (band * twice**2)).sum()) * 1.5)
     return stopped / max(total, 1e-30), total / spread
 
@@ -93,9 +97,10 @@ def judge(frame: NDArray[Any], band: NDArray[np.bool_], interlock: Interlock) ->
 def derive_interlock(bank: NDArray[Any], sensor: SensorSpec) -> Interlock:
     """Thresholds from the calibration's PSFs and noise model.
 
-    Scenes are taken to have the power spectrum 1/f² of natural images (Field, J. Opt. Soc. Am. A 4, 2379, 1987). That gives the
-    fractions expected with the mask and without (a stock lens that is limited by the superpixel's aperture alone). Of a
-    few transfer limits the one that separates them best is taken, and their geometric mean is the ceiling.
+    Scenes are taken to have the power spectrum 1/f² of natural images (Field, J. Opt. Soc. Am. A 4, 2379,
+    1987). That gives the fractions expected with the mask and without (a stock lens that is limited by the
+    superpixel's aperture alone). Of a few transfer limits the one that separates them best is taken, and
+    their geometric mean is the ceiling.
 
     Args:
         bank: PSFs at superpixels, ``[..., colour, y, x]``.

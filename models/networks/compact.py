@@ -3,10 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from opticaldr.models.networks.factors import FACTORS
 from opticaldr.models.networks.layers import Convolution, Residual, Standardise
-
-FACTORS = ("smile", "mouth", "brow", "blink", "gaze_x", "gaze_y", "yaw", "pitch", "roll")
-"""What the auxiliary head reads off every frame, in this order (see `opticaldr.models.data`)."""
 
 
 class Compact(nn.Module):

@@ -101,13 +101,16 @@ class FinetuneConfig(_Config):
     subjects: SubjectsConfig = SubjectsConfig(train=40, test=16)
     adapt: Literal["normalisation", "all"] = "all"
     """What of the frame network may change; the temporal head always does."""
+    anchor: Annotated[float, Field(ge=0, le=100)] = 1e-3
+    """Pull towards the weights that the network came with, against forgetting."""
     networks: FitConfig = FitConfig(steps=60, rate=1e-3)
     head: FitConfig = FitConfig(steps=200, batch=64, rate=2e-3)
     checkpoint_every: Count = 20
 
 
 def load_config(model: type[C], path: Path | None) -> C:
-    """Read a config from TOML; ``path`` None gives the defaults, ``full`` a preset for an hour on a workstation.
+    """Read a config from TOML; ``path`` None gives the defaults, ``full`` a preset for an hour on a
+    workstation.
 
     Raises:
         Refusal: no such file or not TOML. A wrong key or value raises pydantic's ``ValidationError``, which
@@ -141,7 +144,8 @@ def _toml_lines(config: BaseModel, table: str) -> Iterator[str]:
             continue
         if field.description:
             yield f"# {field.description}"
-        # JSON writes strings, numbers, booleans and arrays as TOML does. TOML has no null: such a key is left out.
+        # JSON writes strings, numbers, booleans and arrays as TOML does. TOML has no null: such a key is
+        # left out.
         yield f"# {name} is not set" if value is None else f"{name} = {json.dumps(value)}"
     for name, value, description in tables:
         yield ""

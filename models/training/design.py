@@ -7,17 +7,16 @@ from typing import Any
 import torch
 
 from opticaldr.artefacts import Artefact, create
-from opticaldr.models.networks import TemporalHead, fit_recogniser
+from opticaldr.models.networks import FactorScale, Recogniser, TemporalHead, fit_recogniser, save_networks
 from opticaldr.models.optics import Optic, preset
-from opticaldr.models.training.capture import wave_bank
+from opticaldr.models.training.camera import Camera, designed_camera
 from opticaldr.models.training.config import DesignConfig, FitConfig, config_toml
 from opticaldr.models.training.design_report import write_report
-from opticaldr.models.training.figures import FactorScale, embed, factor_fit, recognition, score_error
+from opticaldr.models.training.figures import embed, factor_fit, recognition, score_error
 from opticaldr.models.training.frozen_stages import fit_head, fit_network
 from opticaldr.models.training.lens_stage import learn_lens
 from opticaldr.models.training.loop import Progress, Work
 from opticaldr.models.training.pool import Pool, film
-from opticaldr.models.training.weights import save_networks
 
 
 def design_lens(
@@ -61,21 +60,23 @@ def design_lens(
             train, spec, subjects.depths, config.lens, scale, work, seed=seed, every=every, progress=progress
         )
         optic = Optic(spec, lens.height())
-        bank = wave_bank(optic.height, spec, subjects.depths, config.lens.psf)
+        camera = designed_camera(optic.height, spec, subjects.depths, config.lens.psf)
+        fit_network(
+            network, train, camera, config.networks, scale, work, seed=seed, every=every, progress=progress
+        )
+        windows, windows_test = (embed(network, people, camera, seed) for people in (train, test))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            seen, seen_test = train.captured(bank, spec), test.captured(bank, spec)
             head = TemporalHead()
-        fit_network(network, seen, config.networks, scale, work, seed=seed, every=every, progress=progress)
-        windows, windows_test = embed(network, seen), embed(network, seen_test)
         head.standardise(windows)
-        fit_head(head, windows, seen.score, config.head, work, seed=seed, every=every, progress=progress)
+        fit_head(head, windows, train.score, config.head, work, seed=seed, every=every, progress=progress)
         metrics = {
-            "factors": factor_fit(network, windows_test, seen_test, scale),
-            "score": score_error(head, windows_test, seen_test, float(seen.score.median()), seed),
-            "adversary": read_out(seen, seen_test, config.recogniser, seed, progress),
-            "psf_energy_in_window": float(bank.sum(dim=(2, 3)).min()),
+            "factors": factor_fit(network, windows_test, test, scale),
+            "score": score_error(head, windows_test, test, float(train.score.median()), seed),
+            "adversary": read_out(train, test, camera, config.recogniser, seed, progress),
+            "psf_energy_in_window": float(camera.bank.sum(dim=(2, 3)).min()),
             "subjects": {"train": subjects.train, "test": subjects.test, "sessions": subjects.sessions},
+            "window": {"frames": subjects.frames, "fps": subjects.fps},
         }
         optic.write(draft.path)
         save_networks(draft.path / "networks.safetensors", network, head, scale)
@@ -91,13 +92,13 @@ def design_lens(
         for name, content in contents.items():
             (draft.path / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         (draft.path / "config.toml").write_text(config_toml(config), encoding="utf-8")
-        write_report(draft.path / "report.html", optic, bank, test, seen_test, metrics, history, config)
+        write_report(draft.path / "report.html", optic, camera, test, metrics, history, config)
     work.remove()
     return draft.sealed()
 
 
 def read_out(
-    seen: Pool, seen_test: Pool, config: FitConfig, seed: int, progress: Progress
+    train: Pool, test: Pool, camera: Camera, config: FitConfig, seed: int, progress: Progress
 ) -> dict[str, float]:
     """Verification AUC on unseen people of a recogniser trained from scratch on captured frames.
 
@@ -106,11 +107,23 @@ def read_out(
     """
 
     def sample(generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        rows = torch.randint(len(seen), (config.batch,), generator=generator)
-        frame = torch.randint(seen.frames.shape[1], (config.batch,), generator=generator)
-        return seen.frames[rows, frame].float(), seen.subject[rows]
+        rows = torch.randint(len(train), (config.batch,), generator=generator)
+        scenes, _ = train.draw(rows)
+        return camera.capture(scenes, train.view[rows]), train.subject[rows]
 
-    recogniser = fit_recogniser(
-        sample, seen.people, steps=config.steps, seed=seed, learning_rate=config.rate, progress=progress
-    )
-    return {"auc": recognition(recogniser, seen_test), "auc_training_people": recognition(recogniser, seen)}
+    size = train.frames.shape[-1]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        recogniser = fit_recogniser(
+            sample,
+            train.people,
+            steps=config.steps,
+            seed=seed,
+            learning_rate=config.rate,
+            recogniser=Recogniser(size=size),
+            progress=progress,
+        )
+    return {
+        "auc": recognition(embed(recogniser, test, camera, seed), test),
+        "auc_training_people": recognition(embed(recogniser, train, camera, seed), train),
+    }

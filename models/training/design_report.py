@@ -1,9 +1,11 @@
 """The design's page: what was learned, what it does to a face, and what that costs and buys."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -11,6 +13,7 @@ from opticaldr.artefacts import Report
 from opticaldr.models.data import srgb_bytes
 from opticaldr.models.networks import FACTORS
 from opticaldr.models.optics import Optic
+from opticaldr.models.training.camera import Camera
 from opticaldr.models.training.config import DesignConfig
 from opticaldr.models.training.loop import Record
 from opticaldr.models.training.pool import Pool
@@ -19,9 +22,8 @@ from opticaldr.models.training.pool import Pool
 def write_report(
     path: Path,
     optic: Optic,
-    bank: Tensor,
-    clean: Pool,
-    seen: Pool,
+    camera: Camera,
+    people: Pool,
     metrics: dict[str, Any],
     history: list[Record],
     config: DesignConfig,
@@ -31,9 +33,8 @@ def write_report(
     Args:
         path: HTML file.
         optic: the finished lens.
-        bank: its PSFs ``[depth, colour, y, x]`` at superpixels.
-        clean: unseen people's scenes.
-        seen: the same, captured.
+        camera: with that lens.
+        people: unseen ones.
         metrics: contents of ``metrics.json``.
         history: one record a step of the lens stage.
         config: what it was made from.
@@ -48,18 +49,20 @@ def write_report(
         _surface(optic), "Height map of the mask over the pupil.", "Height map with contour lines."
     )
     report.figure(
-        _spots(bank, config.subjects.depths),
+        _spots(camera.bank, config.subjects.depths),
         "PSF at the trained distances, red, green and blue together, on superpixels, square root of the energy.",
         "One spot for each distance.",
     )
     report.figure(
-        transfer_figure({f"{d} m": psf for d, psf in zip(config.subjects.depths, bank.numpy(), strict=True)}),
+        transfer_figure(
+            {f"{d} m": psf for d, psf in zip(config.subjects.depths, camera.bank.numpy(), strict=True)}
+        ),
         "Modulation transfer of green: mean over all orientations, and the range over them, against spatial frequency.",
         "Curves falling from one.",
     )
     report.section("A face").image(
-        face_sheet(clean, seen), "Unseen simulated people: the scene above, what the sensor delivers below.",
-        "Rows of faces, sharp above and blurred below.",
+        face_sheet(people, [None, camera]), "Unseen simulated people: the scene above, what the sensor
+        delivers below.", "Rows of faces, sharp above and blurred below.",
     )  # fmt: skip
     report.section("What can still be read").table(
         ["factor", "R² on unseen people"], [[name, metrics["factors"][name]] for name in (*FACTORS, "mean")]
@@ -86,16 +89,17 @@ def write_report(
     report.write(path)
 
 
-def face_sheet(clean: Pool, seen: Pool, count: int = 6) -> NDArray[np.uint8]:
-    """Scenes above what was captured of them, sRGB bytes ``[y, x, 3]``; captured frames are brightened alike."""
-    rows = np.linspace(0, len(clean) - 1, count).astype(int)
-    columns = []
-    for row in rows:
-        pair = [pool.frames[row, 0].float().permute(1, 2, 0).numpy() for pool in (clean, seen)]
-        gain = pair[0].mean() / max(pair[1].mean(), 1e-6)
-        columns.append(np.concatenate([srgb_bytes(pair[0]), srgb_bytes(pair[1] * gain)], axis=0))
-    sheet = np.concatenate(columns, axis=1)
-    return np.asarray(sheet.repeat(2, axis=0).repeat(2, axis=1))
+def face_sheet(people: Pool, cameras: Sequence[Camera | None], count: int = 6) -> NDArray[np.uint8]:
+    """A row of faces for each camera (None: the scene itself), sRGB bytes ``[y, x, 3]``, all equally bright."""
+    chosen = torch.linspace(0, len(people) - 1, count).long()
+    scenes, view = people.frames[chosen, 0].float(), people.view[chosen]
+    bright = scenes.mean(dim=(1, 2, 3), keepdim=True)
+    rows = []
+    for camera in cameras:
+        seen = scenes if camera is None else camera.capture(scenes, view)
+        seen = seen * bright / seen.mean(dim=(1, 2, 3), keepdim=True).clamp(min=1e-6)
+        rows.append(np.concatenate(list(srgb_bytes(seen.permute(0, 2, 3, 1).numpy())), axis=1))
+    return np.concatenate(rows, axis=0).repeat(2, axis=0).repeat(2, axis=1)
 
 
 def transfer_figure(banks: dict[str, NDArray[np.float32]], size: int = 112) -> Any:

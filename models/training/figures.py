@@ -1,41 +1,28 @@
 """The figures a design is judged by, each taken on people that nothing was trained on."""
 
-from dataclasses import dataclass
-from typing import Self
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from opticaldr.models.networks import FACTORS, Compact, Recogniser, TemporalHead
+from opticaldr.models.networks import FACTORS, Compact, FactorScale, Recogniser, TemporalHead
+from opticaldr.models.training.camera import Camera
 from opticaldr.models.training.pool import Pool
 from opticaldr.models.training.privacy import pair_scores, verification_auc
 
 
-@dataclass(frozen=True)
-class FactorScale:
-    """Mean and standard deviation ``[f]`` of each factor over the training frames, so that all weigh the same."""
-
-    mean: Tensor
-    spread: Tensor
-
-    @classmethod
-    def of(cls, factors: Tensor) -> Self:
-        """Take them from factors ``[..., f]`` in raw units."""
-        flat = factors.flatten(0, -2)
-        return cls(flat.mean(0), flat.std(0))
-
-    def standardise(self, factors: Tensor) -> Tensor:
-        """Raw units ``[..., f]`` to standard units."""
-        return (factors - self.mean) / self.spread
-
-
 @torch.no_grad()
-def embed(network: Compact | Recogniser, pool: Pool) -> Tensor:
-    """Embeddings ``[r, t, e]`` of every frame; the network is put into evaluation mode."""
+def embed(network: Compact | Recogniser, scenes: Pool, camera: Camera, seed: int) -> Tensor:
+    """Embeddings ``[r, t, e]`` of every frame as the camera sees it; the network is put into evaluation mode."""
     network.eval()
-    return torch.stack([network(frames.float()) for frames in pool.frames])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return torch.stack(
+            [
+                network(camera.capture(frames.float(), view.expand(len(frames))))
+                for frames, view in zip(scenes.frames, scenes.view, strict=True)
+            ]
+        )
 
 
 def factor_fit(network: Compact, embeddings: Tensor, pool: Pool, scale: FactorScale) -> dict[str, float]:
@@ -91,9 +78,8 @@ def people_interval(values: NDArray[np.float32], people: NDArray[np.int64], seed
     return [float(bound) for bound in np.quantile(means, (0.025, 0.975))]
 
 
-def recognition(recogniser: Recogniser, pool: Pool) -> float:
-    """Verification AUC between frames of different recordings of the pool's people."""
-    embeddings = embed(recogniser, pool)
+def recognition(embeddings: Tensor, pool: Pool) -> float:
+    """Verification AUC between frames of different recordings of the pool's people, from ``[r, t, e]``."""
     frames = embeddings.shape[1]
     sessions = torch.arange(len(pool)).repeat_interleave(frames)
     people = pool.subject.repeat_interleave(frames)

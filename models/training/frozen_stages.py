@@ -3,16 +3,17 @@
 import torch
 from torch import Tensor
 
-from opticaldr.models.networks import Compact, TemporalHead, gaussian_nll
+from opticaldr.models.networks import Compact, FactorScale, TemporalHead, gaussian_nll
+from opticaldr.models.training.camera import Camera
 from opticaldr.models.training.config import FitConfig
-from opticaldr.models.training.figures import FactorScale
 from opticaldr.models.training.loop import Progress, Record, Work, run_stage
 from opticaldr.models.training.pool import Pool
 
 
 def fit_network(
     network: Compact,
-    captured: Pool,
+    scenes: Pool,
+    camera: Camera,
     config: FitConfig,
     scale: FactorScale,
     work: Work,
@@ -27,7 +28,8 @@ def fit_network(
 
     Args:
         network: goes on from the weights it has.
-        captured: training people as the camera sees them.
+        scenes: training people.
+        camera: captures them anew in every step.
         config: steps, batch and the peak of a one-cycle rate.
         scale: of the factors.
         work: checkpoints.
@@ -45,11 +47,10 @@ def fit_network(
 
     def step(number: int) -> Record:
         network.train()
-        rows = torch.randint(len(captured), (config.batch,))
-        frame = torch.randint(captured.frames.shape[1], (config.batch,))
-        read = network.factors(network(captured.frames[rows, frame].float()))
-        truth = scale.standardise(captured.factors[rows, frame])
-        loss = (read - truth).square().mean()
+        rows = torch.randint(len(scenes), (config.batch,))
+        seen, truth = scenes.draw(rows)
+        read = network.factors(network(camera.capture(seen, scenes.view[rows])))
+        loss = (read - scale.standardise(truth)).square().mean()
         kept: Tensor | float = 0.0
         if anchor:
             kept = anchor * sum((p - o).square().sum() for p, o in zip(parameters, origin, strict=True))
@@ -76,8 +77,8 @@ def fit_head(
 ) -> list[Record]:
     """Fit the temporal head, in place, to scores ``[r]`` of windows of embeddings ``[r, t, e]``.
 
-    There are few sessions, so windows are shortened at random and their embeddings jittered by a tenth of their
-    spread; both leave the statistics that the head reads nearly as they are.
+    There are few sessions, so windows are shortened at random and their embeddings jittered by a tenth of
+    their spread; both leave the statistics that the head reads nearly as they are.
     """
     optimiser = torch.optim.AdamW(head.parameters(), config.rate, weight_decay=3e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.rate, total_steps=config.steps)

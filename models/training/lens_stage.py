@@ -1,9 +1,9 @@
 """Stage one: lens, network and adversary together.
 
-The network reads the factors of every frame (the auxiliary tasks of the paper; which tasks, which losses and how
-privacy enters are this project's own choice). The adversary is a recogniser that is trained on captured frames while
-the lens moves; it learns on most of the training people and is judged on the others, so that the constraint is about
-people it has never met. The lens goes down the gradient of
+The network reads the factors of every frame (the auxiliary tasks of the paper; which tasks, which losses
+and how privacy enters are this project's own choice). The adversary is a recogniser that is trained on
+captured frames while the lens moves; it learns on most of the training people and is judged on the others,
+so that the constraint is about people it has never met. The lens goes down the gradient of
 
     factor loss + multiplier · soft AUC of the adversary + 10 · energy lost outside the window.
 """
@@ -11,11 +11,10 @@ people it has never met. The lens goes down the gradient of
 import torch
 from torch import Tensor, nn
 
-from opticaldr.models.networks import Compact, MarginSoftmax, Recogniser
+from opticaldr.models.networks import Compact, FactorScale, MarginSoftmax, Recogniser
 from opticaldr.models.optics import OpticsSpec
-from opticaldr.models.training.capture import capture
+from opticaldr.models.training.camera import Camera
 from opticaldr.models.training.config import LensConfig
-from opticaldr.models.training.figures import FactorScale
 from opticaldr.models.training.lens import Lens
 from opticaldr.models.training.loop import Progress, Record, Work, run_stage
 from opticaldr.models.training.pool import Pool
@@ -60,10 +59,11 @@ def learn_lens(
     def step(number: int) -> Record:
         network.train()
         adversary.train()
-        rows, scenes, truth = batches.draw()
+        rows = batches.draw()
+        scenes, truth = pool.draw(rows)
         error = config.tolerance * torch.randn(len(modes))
         bank = torch.stack([lens.psf(depth, error) for depth in range(len(depths))])
-        captured = capture(scenes, bank, pool.depth[rows], spec.sensor)
+        captured = Camera(bank, spec.sensor).capture(scenes, pool.view[rows])
         seen = captured.detach().requires_grad_()
 
         for optimiser in (fit_network, fit_adversary, move_lens):
@@ -118,21 +118,19 @@ def learn_lens(
 class LensBatches:
     """Batches of two thirds of people that the adversary learns and one third of people it is judged on.
 
-    Those it is judged on come in pairs of frames from different recordings, so that every batch holds genuine pairs.
+    Those it is judged on come in pairs of frames from different recordings, so that every batch holds
+    genuine pairs.
     """
 
     def __init__(self, pool: Pool, known: int, batch: int) -> None:
         self.pool, self.known, self.batch = pool, known, batch
         self._learned = torch.nonzero(pool.subject < known).flatten()
 
-    def draw(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Sessions ``[n]``, scenes ``[n, 3, y, x]`` and factors ``[n, f]``, float32."""
-        pool = self.pool
+    def draw(self) -> Tensor:
+        """Sessions ``[n]``."""
         pairs = self.batch // 6
         rows = [self._learned[torch.randint(len(self._learned), (self.batch - 2 * pairs,))]]
-        for person in (self.known + torch.randperm(pool.people - self.known)[:pairs]).tolist():
-            own = torch.nonzero(pool.subject == person).flatten()
+        for person in (self.known + torch.randperm(self.pool.people - self.known)[:pairs]).tolist():
+            own = torch.nonzero(self.pool.subject == person).flatten()
             rows.append(own[torch.randperm(len(own))[:2]])
-        chosen = torch.cat(rows)
-        frame = torch.randint(pool.frames.shape[1], (len(chosen),))
-        return chosen, pool.frames[chosen, frame].float(), pool.factors[chosen, frame]
+        return torch.cat(rows)

@@ -1,4 +1,6 @@
-"""Training that survives being stopped: stages of steps, checkpoints on disk, and an end when the loss is no number."""
+"""Training that survives being stopped: stages of steps, checkpoints on disk, and an end when the loss is no
+number.
+"""
 
 import hashlib
 import math
@@ -80,8 +82,9 @@ def run_stage(
 ) -> list[Record]:
     """Run ``step(0) … step(steps - 1)``, continuing after the last checkpoint if there is one.
 
-    Before every step torch's global generator is seeded from ``(seed, stage, number of the step)``, so a run that
-    was killed and continued draws what an uninterrupted one draws and, on the CPU, ends with the same weights.
+    Before every step torch's global generator is seeded from ``(seed, stage, number of the step)``, so a
+    run that was killed and continued draws what an uninterrupted one draws and, on the CPU, ends with the
+    same weights.
 
     Args:
         stage: its name; also the checkpoint's.

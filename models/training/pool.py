@@ -12,10 +12,15 @@ from torch import Tensor
 from opticaldr.models.data import SimulatedSubjects
 from opticaldr.models.networks import FACTORS
 from opticaldr.models.optics import OpticsSpec, face_width
-from opticaldr.models.training.capture import capture
 from opticaldr.models.training.config import SubjectsConfig
 
 Progress = Callable[[str, int, int], None]
+
+SHIFT = 6
+"""Superpixels by which a face may be moved within the frame when its picture is varied."""
+TINT = 0.12
+"""Standard deviation of the logarithm of each colour's gain when a picture is varied."""
+_MIRROR = torch.tensor([-1.0 if name in ("gaze_x", "yaw", "roll") else 1.0 for name in FACTORS])
 
 
 @dataclass(frozen=True)
@@ -23,17 +28,17 @@ class Pool:
     """Sessions of people: ``r`` sessions of ``t`` frames each.
 
     Attributes:
-        frames: linear RGB, float16 ``[r, t, 3, y, x]``: scenes, or what was captured of them.
+        frames: linear RGB scenes, float16 ``[r, t, 3, y, x]``.
         factors: ``[r, t, f]`` in the order of `FACTORS`, raw units.
         subject: number of the person, int64 ``[r]``, from 0 within the pool.
-        depth: index of the distance at which the session was filmed, int64 ``[r]``.
+        view: index of the PSF through which the session is seen, int64 ``[r]``; as filmed, of its distance.
         score: BDI-II total, float32 ``[r]``.
     """
 
     frames: Tensor
     factors: Tensor
     subject: Tensor
-    depth: Tensor
+    view: Tensor
     score: Tensor
 
     def __len__(self) -> int:
@@ -51,18 +56,32 @@ class Pool:
             frames=self.frames[chosen],
             factors=self.factors[chosen],
             subject=self.subject[chosen],
-            depth=self.depth[chosen],
+            view=self.view[chosen],
             score=self.score[chosen],
         )
 
-    @torch.no_grad()
-    def captured(self, bank: Tensor, spec: OpticsSpec) -> Self:
-        """The same sessions as the camera sees them through PSFs ``[depth, colour, y, x]``."""
-        frames = torch.empty_like(self.frames)
-        for row, scenes in enumerate(self.frames):
-            at = self.depth[row].expand(len(scenes))
-            frames[row] = capture(scenes.float(), bank, at, spec.sensor).half()
-        return replace(self, frames=frames)
+    def draw(self, sessions: Tensor) -> tuple[Tensor, Tensor]:
+        """One frame of each session ``[n]``, varied: mirrored, moved and tinted at random.
+
+        A few hundred people are few; what a network must not learn from them is varied away. Draws from
+        torch's global generator.
+
+        Returns:
+            Scenes ``[n, 3, y, x]`` and factors ``[n, f]``, float32; mirroring turns yaw, roll and gaze.
+        """
+        moment = torch.randint(self.frames.shape[1], (len(sessions),))
+        scenes, factors = self.frames[sessions, moment].float(), self.factors[sessions, moment]
+        mirrored = torch.rand(len(sessions)) < 0.5
+        scenes[mirrored] = scenes[mirrored].flip(-1)
+        factors = torch.where(mirrored[:, None], factors * _MIRROR, factors)
+        padded = torch.nn.functional.pad(scenes, [SHIFT] * 4, mode="replicate")
+        rows, columns = scenes.shape[-2:]
+        corners = torch.randint(2 * SHIFT + 1, (len(scenes), 2)).tolist()
+        moved = [
+            scene[:, y : y + rows, x : x + columns] for scene, (y, x) in zip(padded, corners, strict=True)
+        ]
+        tint = torch.exp(TINT * torch.randn(len(scenes), 3, 1, 1))
+        return tint * torch.stack(moved), factors
 
 
 def film(
@@ -72,10 +91,10 @@ def film(
     seed: int,
     progress: Progress = lambda stage, done, total: None,
 ) -> Pool:
-    """Film simulated subjects; session ``k`` of a person sits at the distance ``k`` modulo their number.
+    """Film simulated subjects; session ``k`` of person ``p`` sits at distance ``(k + p) mod`` their number.
 
     Args:
-        people: numbers of the subjects. Training, calibration of the score and testing use disjoint ranges.
+        people: numbers of the subjects. Training and testing use disjoint people.
         config: sessions, frames, rate and distances.
         spec: gives size of frame and face.
         seed: of the subjects.
@@ -83,22 +102,20 @@ def film(
     """
     stage = SimulatedSubjects(seed)
     size = spec.sensor.binned_shape
-    depths = config.depths
     rows = [(person, session) for person in people for session in range(config.sessions)]
-    at = [(session + person) % len(depths) for person, session in rows]
+    at = [(session + person) % len(config.depths) for person, session in rows]
     frames = torch.empty(len(rows), config.frames, 3, *size, dtype=torch.float16)
     factors = torch.empty(len(rows), config.frames, len(FACTORS))
     score = torch.empty(len(rows))
 
-    def one(row: int) -> int:
+    def one(row: int) -> None:
         person, session = rows[row]
-        width = face_width(spec, depths[at[row]])
+        width = face_width(spec, config.depths[at[row]])
         clip = stage.clip(person, session, config.frames, size, width, fps=config.fps)
         frames[row] = torch.from_numpy(clip.frames.astype(np.float16)).permute(0, 3, 1, 2)
         factors[row] = torch.from_numpy(np.stack([clip.factors[name] for name in FACTORS], axis=1))
         assert clip.score is not None
         score[row] = clip.score
-        return row
 
     with ThreadPoolExecutor(2) as crew:
         for done, _ in enumerate(crew.map(one, range(len(rows))), start=1):

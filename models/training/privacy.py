@@ -11,7 +11,8 @@ def pair_scores(embeddings: Tensor, people: Tensor, sessions: Tensor) -> tuple[T
     Args:
         embeddings: unit vectors ``[n, e]``.
         people: who is seen, ``[n]``.
-        sessions: recording, unique over all people, ``[n]``. A genuine pair comes from two recordings: the same
+        sessions: recording, unique over all people, ``[n]``. A genuine pair comes from two recordings: the
+        same
             light and wall shall not count as recognising somebody.
 
     Returns:
@@ -41,8 +42,8 @@ def soft_auc(genuine: Tensor, impostor: Tensor, temperature: float = 0.1) -> Ten
 class Multiplier(nn.Module):
     """Lagrange multiplier of the constraint ``auc <= target``, raised while it is broken (dual ascent).
 
-    It follows a running mean, because one batch holds few genuine pairs. This way to keep the constraint is this
-    project's own choice.
+    It follows a running mean, because one batch holds few genuine pairs. This way to keep the constraint is
+    this project's own choice.
 
     Args:
         target: bound of the constraint.

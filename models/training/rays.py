@@ -1,14 +1,14 @@
 """PSFs of the lens while it is learned: rays, counted by superpixels.
 
 A superpixel of the `clinic` preset is 22 diffraction widths (λz/D) across, and a learned spot is several
-superpixels wide. Seen at that scale the wave-optical PSF is its stationary-phase limit, the density of rays (Born
-& Wolf, *Principles of Optics*, 3.1 and 8.8): pupil point ξ sends its energy to
+superpixels wide. Seen at that scale the wave-optical PSF is its stationary-phase limit, the density of rays
+(Born & Wolf, *Principles of Optics*, 3.1 and 8.8): pupil point ξ sends its energy to
 
     u = -z · ∇(path + (n - 1)·h)(ξ),
 
-which costs a thousandth of the wave optics and is differentiable in the coefficients of h. Everything that is reported,
-stored or measured uses the wave optics of `opticaldr.models.optics`; rays only steer the learning, and the
-tests hold them against the wave.
+which costs a thousandth of the wave optics and is differentiable in the coefficients of h. Everything that
+is reported, stored or measured uses the wave optics of `opticaldr.models.optics`; rays only steer the
+learning, and the tests hold them against the wave.
 """
 
 from collections.abc import Sequence

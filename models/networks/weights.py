@@ -7,8 +7,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from opticaldr.errors import Refusal
-from opticaldr.models.networks import Compact, TemporalHead
-from opticaldr.models.training.figures import FactorScale
+from opticaldr.models.networks.compact import Compact
+from opticaldr.models.networks.factors import FactorScale
+from opticaldr.models.networks.temporal import TemporalHead
 
 
 def save_networks(file: Path, network: Compact, head: TemporalHead, scale: FactorScale) -> None:
