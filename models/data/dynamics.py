@@ -21,6 +21,8 @@ trivial. They carry no clinical meaning.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,7 +36,8 @@ TRACK_RATE = 30.0  # samples per second at which a session is drawn
 # session and channel: a person may smile as rarely as at 40 points and move as quickly as at 10.
 DISAGREEMENT = 0.2
 
-Track = dict[str, FloatArray]
+Track = dict[str, FloatArray]  # a factor over time, by name
+Moment = Mapping[str, float]  # all factors at one time
 Samples = NDArray[np.float64]
 
 
@@ -63,13 +66,17 @@ def draw_session(rng: np.random.Generator, score: int) -> Track:
 
     count = round(SESSION_SECONDS * TRACK_RATE)
     ill = severity()
-    smile = -0.3 * ill + _events(
-        rng,
-        count,
-        per_minute=8.0 * (1 - 0.8 * ill),
-        seconds=3.5 * (1 - 0.6 * ill),
-        rise=0.35,
-        amplitude=0.95 * (1 - 0.5 * ill),
+    smile = (
+        0.1
+        - 0.4 * ill
+        + _events(
+            rng,
+            count,
+            per_minute=8.0 * (1 - 0.8 * ill),
+            seconds=3.5 * (1 - 0.6 * ill),
+            rise=0.35,
+            amplitude=0.95 * (1 - 0.5 * ill),
+        )
     )
     smile += 0.04 * _wander(rng, count, 0.3)
 

@@ -68,7 +68,7 @@ class Identity:
     moustache: float
     freckles: float
     glasses: float  # 0 none, else radius of the rims
-    marks: tuple[tuple[float, float], ...]  # moles: positions on the face
+    moles: tuple[tuple[float, float], ...]  # where on the face
     skin: Colour
     lips: Colour
     iris: Colour
@@ -116,13 +116,13 @@ def draw_identity(rng: np.random.Generator) -> Identity:
         eye_distance=normal(0.197, 0.015),
         eye_length=normal(0.096, 0.009),
         eye_opening=normal(0.046, 0.007),
-        eye_slant=normal(0.05, 0.08),
+        eye_slant=normal(0.03, 0.08),
         iris_radius=normal(0.047, 0.003),
         brow_height=normal(0.14, 0.02),
         brow_length=normal(0.115, 0.014),
         brow_thickness=normal(0.022, 0.007),
         brow_arch=normal(0.03, 0.015),
-        brow_slant=normal(0.0, 0.07),
+        brow_slant=normal(-0.06, 0.07),
         nose_length=normal(0.265, 0.03),
         nose_width=normal(0.095, 0.015),
         nose_bridge=normal(0.042, 0.009),
@@ -145,7 +145,7 @@ def draw_identity(rng: np.random.Generator) -> Identity:
         moustache=float(rng.uniform(0.25, 0.95)) if bearded or (length < 0.3 and chance(0.1)) else 0.0,
         freckles=float(rng.uniform(0.3, 1.0)) if tone < 0.4 and chance(0.35) else 0.0,
         glasses=normal(0.15, 0.015) if chance(0.25) else 0.0,
-        marks=tuple(
+        moles=tuple(
             (float(rng.uniform(-0.3, 0.3)), float(rng.uniform(0.12, 0.55))) for _ in range(rng.poisson(0.7))
         ),
         skin=skin,

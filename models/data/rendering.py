@@ -1,31 +1,30 @@
 """Film a head: light it, turn it, set it before its background. All in linear light.
 
 A portrait is painted flat once per clip, at somewhat more than the resolution of the frame. For every frame
-the expression is drawn onto it, the relief is lit from the key light as the head now stands, and the frame
-looks up for each of its pixels where on the portrait it falls. With a depth z over the portrait's plane, a
-point (x, y) turned by yaw and pitch lands at ``(x cos yaw + z sin yaw, y cos pitch + z sin pitch)``; its
-inverse is found by fixed-point iteration, which converges because z is smooth (see `anatomy.depth`).
+the expression is drawn onto it, its relief is lit as the head now stands to the lamp, and each pixel of the
+frame looks up where on the portrait it falls (see `pose`). Pictures are kept in colour planes ``[3, y, x]``.
 """
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from opticaldr.models.data.anatomy import depth
 from opticaldr.models.data.backdrop import body, wall
 from opticaldr.models.data.clips import FloatArray
-from opticaldr.models.data.dynamics import Track
-from opticaldr.models.data.expression import Expression, Moment, mouth_corners
+from opticaldr.models.data.dynamics import Moment, Track
+from opticaldr.models.data.expression import Expression
 from opticaldr.models.data.identity import Identity
+from opticaldr.models.data.mouth import mouth_corners
 from opticaldr.models.data.portrait import Portrait, portray
+from opticaldr.models.data.pose import point_seen, roll, rotation, seen_at
 from opticaldr.models.data.setting import Setting
-from opticaldr.models.data.sheet import Sheet, planes
+from opticaldr.models.data.sheet import Points, Sheet, planes
 
 _PAINT_PER_PIXEL = 1.4  # resolution of the portrait relative to the frame
-_COARSE = 4  # the turn is computed on every fourth pixel and interpolated
+_COARSE = 4  # the turn is computed for every fourth pixel and interpolated
 _WRAP = np.array([0.35, 0.22, 0.18], np.float32)  # light creeps round skin, red furthest
+_BACK = -0.1  # depth of the hair behind the head, which moves against the face
 _MIDDLE = np.array([0.0, 0.06])  # the point of the head that is put at the setting's place
 
 
@@ -59,7 +58,7 @@ def render(
         at = {name: float(values[index]) for name, values in factors.items()}
         picture = behind.copy()
         if portrait.back is not None:
-            hair = _turn_back_hair(portrait, camera, where, at)
+            hair = _turn_back_hair(portrait.back, camera, where, at)
             picture += (hair[:3] - hair[3] * background) * through
         _lay_head(picture, portrait, expression, camera, where, at)
         cv2.merge(list(picture), frames[index])
@@ -90,7 +89,7 @@ def _lay_head(
 
 def _light(portrait: Portrait, where: Setting, at: Moment) -> FloatArray:
     """Light on the relief ``[3, y / 2, x / 2]``: fill from above, a wrapped diffuse key, a little sheen."""
-    back = _rotation(at).T.astype(np.float32)
+    back = rotation(at).T.astype(np.float32)
     right, down, front = portrait.normals
     to_key = back @ np.asarray(where.key_direction, np.float32)
     half = to_key + back[:, 2]
@@ -107,61 +106,32 @@ def _light(portrait: Portrait, where: Setting, at: Moment) -> FloatArray:
     return np.asarray(light)
 
 
-def _rotation(at: Moment) -> NDArray[np.float64]:
-    """Rotation of the head: pitch, then yaw, then roll; nose to the right, nose down, clockwise positive."""
-    (sy, cy), (sp, cp), (sr, cr) = ((np.sin(at[n]), np.cos(at[n])) for n in ("yaw", "pitch", "roll"))
-    pitch = np.array([[1, 0, 0], [0, cp, sp], [0, -sp, cp]])
-    yaw = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
-    roll = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
-    return np.asarray(roll @ yaw @ pitch)
-
-
 def _look_up(portrait: Portrait, camera: Sheet, at: Moment) -> tuple[FloatArray, FloatArray]:
-    """For each pixel of the frame, where it falls on the portrait: columns and rows of the latter."""
-    shape = (-(-camera.shape[0] // _COARSE) + 1, -(-camera.shape[1] // _COARSE) + 1)
-    u, v = Sheet(camera.left, camera.top, camera.scale / _COARSE, shape).axes()
-    cos, sin = np.float32(np.cos(at["roll"])), np.float32(np.sin(at["roll"]))
-    across, down = cos * u + sin * v, cos * v - sin * u
-    x, y = across, down
-    for _ in range(5):
-        z = depth(portrait.who, x, y)
-        x = (across - z * np.float32(np.sin(at["yaw"]))) / np.float32(np.cos(at["yaw"]))
-        y = (down - z * np.float32(np.sin(at["pitch"]))) / np.float32(np.cos(at["pitch"]))
-    sheet = portrait.sheet
-    where = np.stack([(x - sheet.left) * sheet.scale - 0.5, (y - sheet.top) * sheet.scale - 0.5], -1)
-    fine = cv2.resize(where.astype(np.float32), None, fx=_COARSE, fy=_COARSE, interpolation=cv2.INTER_LINEAR)
-    columns, rows = cv2.split(fine[: camera.shape[0], : camera.shape[1]])
-    return columns, rows
+    """For each pixel of the frame, where it falls on the portrait: column and row there, each ``[y, x]``."""
+    step = _COARSE / camera.scale
+    shape = (-(-camera.shape[0] // _COARSE) + 2, -(-camera.shape[1] // _COARSE) + 2)
+    coarse = Sheet(camera.left - step, camera.top - step, 1 / step, shape)  # one more pixel all round
+    seen = np.stack(point_seen(portrait.who, *coarse.axes(), at), axis=-1)
+    place = portrait.sheet.pixels(seen).astype(np.float32)
+    fine = cv2.resize(place, None, fx=_COARSE, fy=_COARSE, interpolation=cv2.INTER_LINEAR)
+    rows, columns = camera.shape
+    x, y = cv2.split(fine[_COARSE : _COARSE + rows, _COARSE : _COARSE + columns])
+    return x, y
 
 
-def _turn_back_hair(portrait: Portrait, camera: Sheet, where: Setting, at: Moment) -> FloatArray:
-    """The hair behind the head, moved with it, premultiplied linear RGBA ``[4, y, x]``."""
-    assert portrait.back is not None
-    sheet = portrait.back_sheet
-    back = -0.1
-    cos, sin = np.cos(at["roll"]), np.sin(at["roll"])
-    turn = np.array([[cos, -sin], [sin, cos]])
-    shift = turn @ (back * np.array([np.sin(at["yaw"]), np.sin(at["pitch"])]))
-    ratio = camera.scale / sheet.scale
-    # pixel of the frame = scale (turn (pixel / sheet scale + corner) + shift - frame corner)
-    corner = np.array([sheet.left, sheet.top]) + 0.5 / sheet.scale
-    offset = camera.pixels(turn @ corner + shift)
-    matrix = np.concatenate([ratio * turn, offset[:, None]], axis=1)
-    planes_of_hair = [
-        cv2.warpAffine(plane, matrix, camera.shape[::-1], flags=cv2.INTER_LINEAR) for plane in portrait.back
-    ]
-    hair = np.stack(planes_of_hair)
+def _turn_back_hair(back: tuple[Sheet, FloatArray], camera: Sheet, where: Setting, at: Moment) -> FloatArray:
+    """The hair behind the head, moved with it and lit, premultiplied linear RGBA ``[4, y, x]``."""
+    sheet, flat = back
+    turn = roll(at)
+    shift = turn @ (_BACK * np.sin([at["yaw"], at["pitch"]]))
+    first_pixel = np.array([sheet.left, sheet.top]) + 0.5 / sheet.scale
+    matrix = np.column_stack([camera.scale / sheet.scale * turn, camera.pixels(turn @ first_pixel + shift)])
+    hair = np.stack([cv2.warpAffine(plane, matrix, camera.shape[::-1]) for plane in flat])
     hair[:3] *= planes(where.fill) + 0.6 * planes(where.key)
     return hair
 
 
-def _landmarks(who: Identity, camera: Sheet, at: Moment) -> NDArray[np.float64]:
-    """Pupils' rest, tip of the nose and corners of the mouth as the camera sees them, ``[5, 2]`` pixels."""
-    eyes = [(-who.eye_distance, 0.0), (who.eye_distance, 0.0)]
-    points = np.concatenate([eyes, [(0.0, who.nose_length)], mouth_corners(who, at)])
-    x, y = points.T
-    z = depth(who, x, y)
-    across = x * np.cos(at["yaw"]) + z * np.sin(at["yaw"])
-    down = y * np.cos(at["pitch"]) + z * np.sin(at["pitch"])
-    cos, sin = np.cos(at["roll"]), np.sin(at["roll"])
-    return camera.pixels(np.stack([cos * across - sin * down, sin * across + cos * down], axis=-1))
+def _landmarks(who: Identity, camera: Sheet, at: Moment) -> Points:
+    """Eyes, tip of the nose and corners of the mouth as the camera sees them, ``[5, 2]`` pixels (x, y)."""
+    fixed = [(-who.eye_distance, 0.0), (who.eye_distance, 0.0), (0.0, who.nose_length)]
+    return camera.pixels(seen_at(who, np.concatenate([fixed, mouth_corners(who, at)]), at))

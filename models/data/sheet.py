@@ -122,3 +122,9 @@ def _catmull_rom(count: int, closed: bool, steps: int) -> NDArray[np.float64]:
     if not closed:
         weights[-1, -1] = 1.0
     return weights
+
+
+def disc(x: float, y: float, width: float, height: float) -> Points:
+    """An ellipse about (x, y) with the given half-axes."""
+    turn = np.linspace(0, 2 * np.pi, 20, endpoint=False)
+    return np.stack([x + width * np.cos(turn), y + height * np.sin(turn)], axis=-1)
