@@ -105,7 +105,7 @@ def psf(
     mask = grid.height(height)
     fixed = like(fixed_path(spec, grid.x, grid.y, depth, field), height)
     weights = like(grid.weights, height)
-    area = (grid.s_x[1] - grid.s_x[0]) * (grid.s_y[1] - grid.s_y[0])
+    area = float((grid.s_x[1] - grid.s_x[0]) * (grid.s_y[1] - grid.s_y[0]))
     result = []
     for wavelength in wavelengths:
         k = 2 * np.pi / wavelength

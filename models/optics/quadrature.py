@@ -31,17 +31,17 @@ def kernel_integral(t: Floats) -> Floats:
     return np.sign(t) * np.where(a < 1, near, far)
 
 
-def aperture_weights(
-    x: Floats, y: Floats, chord: Callable[[Floats], tuple[Floats, Floats]], lines: int = 16
-) -> Floats:
+def aperture_weights(x: Floats, y: Floats, chord: Callable[[Floats], tuple[Floats, Floats]]) -> Floats:
     """Weights [y, x], in units of one sample's area, that integrate a cubic over an aperture.
 
     Args:
         x: equally spaced sample positions along x.
         y: the same along y.
         chord: left and right end of the aperture at each given y (equal where it is outside).
-        lines: lines a sample along y on which the chord is evaluated.
     """
+    lines = max(
+        4, 2048 // len(y)
+    )  # to a sample along y: a circle's area comes out right to a few parts in a million
     dx, dy = x[1] - x[0], y[1] - y[0]
     offsets = (np.arange(4 * lines) + 0.5) / lines - 2  # the kernel's support, ±2 samples
     fine = y[0] + np.arange(-2 * lines, (len(y) + 2) * lines) * (dy / lines) + dy / (2 * lines)

@@ -18,8 +18,11 @@ from opticaldr.models.optics.path import fixed_path
 from opticaldr.models.optics.pupil import MARGIN
 from opticaldr.models.optics.specs import OpticsSpec
 
-GUARD = 2.0
-"""Finer sampling than the rays need, for the light that diffraction throws beyond them."""
+GUARD = 2.25
+"""Finer sampling than the rays need, for the light that diffraction throws beyond them: see docs/optics.md."""
+
+FEWEST = 96
+"""Samples along one side that a pupil gets however small the window."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ def samples_needed(steep: Steepness, spec: OpticsSpec, wavelength: float, depth:
     if spec.mask.stepped:
         needed = spec.pupil.samples * np.ceil(needed / spec.pupil.samples) + 2 * MARGIN
         return int(needed)
-    return next(size for size in _LADDER if size >= needed)
+    return next(size for size in _LADDER if size >= max(needed, FEWEST))
 
 
 def check_sampling(height: Array, spec: OpticsSpec) -> None:
