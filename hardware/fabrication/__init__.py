@@ -3,8 +3,8 @@
 mask = fabricate(design, "multilevel", Path("mask"), settings={"levels": 16})
 built = inspect_surface(mask, Path("measured.x3p"))
 
-A process is a class with its settings as fields (`PROCESSES`): `drawn` is the relief as its files describe it, `write`
-writes them, `made` is what leaves the machine.
+A process is a class with its settings as fields (`PROCESSES`): `drawn` is the relief as its files describe
+it, `write` writes them, `made` is what leaves the machine.
 """
 
 from opticaldr.hardware.fabrication.catalogue import PROCESSES, process_class

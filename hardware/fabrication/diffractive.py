@@ -28,7 +28,7 @@ class Wrapped(Process):
         return self.orders * wave.depth
 
     def folded(self, relief: Relief, wave: Wave, levels: int) -> Relief:
-        """``relief`` modulo the span in ``levels`` equal steps, the top step around the aperture, the mark at zero.
+        """``relief`` modulo the span in ``levels`` steps; the top step around the aperture, the mark at zero.
 
         Level k stands at k/levels of the span; what rounds up to the span itself is level 0.
         """
@@ -37,11 +37,11 @@ class Wrapped(Process):
         level[~relief.aperture()] = levels - 1
         return stamped(replace(relief, height=level * step), self.view, height=0.0)
 
-    def zones(self, relief: Relief, wave: Wave, share: float = 1.0) -> list[Violation]:
-        """Places where ``share`` of a zone (the distance in which the relief climbs one span) is too narrow."""
+    def zones(self, relief: Relief, wave: Wave) -> list[Violation]:
+        """Places where a zone, the distance in which the relief climbs one span, is too narrow."""
         from opticaldr.hardware.fabrication.rules import interior, regions, slope
 
-        width = share * self.span(wave) / np.maximum(slope(relief), 1e-12)
+        width = self.span(wave) / np.maximum(slope(relief), 1e-12)
         bad = interior(relief) & (width < self.min_feature)
         return regions(
             "minimum feature", bad, width, self.min_feature, "m", relief, self.view, worst="smallest"

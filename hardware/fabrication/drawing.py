@@ -54,7 +54,9 @@ class Sheet:
         self._specification(frame)
         self._files(frame)
         self._title(frame)
-        figure.savefig(path, format="pdf", metadata={"CreationDate": None, "Title": f"mask {self.design[:12]}"})
+        figure.savefig(
+            path, format="pdf", metadata={"CreationDate": None, "Title": f"mask {self.design[:12]}"}
+        )
 
     def _plan(self, axes: "Axes") -> None:
         """Looking at the relief: outline, clear aperture, orientation mark, dimensions."""
@@ -68,17 +70,18 @@ class Sheet:
         else:
             patches.append(Rectangle((-half, -half), 2 * half, 2 * half, fill=False, lw=1.4, ec=_INK))
         if self.drawn.square:
-            aperture = Rectangle((-radius, -radius), 2 * radius, 2 * radius, fill=False, lw=1.0, ec=_INK)
+            patches.append(Rectangle((-radius, -radius), 2 * radius, 2 * radius, fill=False, lw=1.0, ec=_INK))
         else:
-            aperture = Circle((0, 0), radius, fill=False, lw=1.0, ec=_INK)
-        patches.append(aperture)
+            patches.append(Circle((0, 0), radius, fill=False, lw=1.0, ec=_INK))
         for patch in patches:
             axes.add_patch(patch)
         self._letter(axes)
         reach = 1.28 * half
         for line in (axes.axhline, axes.axvline):
             line(0, color=_THIN, lw=0.5, dashes=(12, 3, 2, 3))
-        _dimension(axes, -radius, radius, -1.09 * half, _diameter(self.drawn.square, 2 * radius, "clear aperture"))
+        _dimension(
+            axes, -radius, radius, -1.09 * half, _diameter(self.drawn.square, 2 * radius, "clear aperture")
+        )
         _dimension(axes, -half, half, -1.24 * half, _diameter(shape == "square", 2 * half, "outline"))
         axes.set(xlim=(-reach, reach), ylim=(-reach, 1.1 * half), aspect="equal")
         axes.set_title(f"Plan, looking at the relief (from the {self.process.relief_faces})", fontsize=9)
@@ -151,13 +154,17 @@ class Sheet:
             y = 95 - 8.4 * line
             frame.text(142, y, export.name, fontsize=7, weight="bold", color=_INK)
             frame.text(172, y, export.purpose, fontsize=7, color=_INK)
-            frame.text(142, y - 3.6, self.checksums[export.name], fontsize=5.6, family="monospace", color=_INK)
+            frame.text(
+                142, y - 3.6, self.checksums[export.name], fontsize=5.6, family="monospace", color=_INK
+            )
         notes = [
             f"Relief on the side that faces the {self.process.relief_faces}; "
             f"all files look at the relief unless their sidecar says otherwise.",
-            "Orientation mark: letter F, upright in the upper left corner of the relief. A part on which it is not "
+            "Orientation mark: letter F, upright in the upper left corner of the relief. A part on which "
+            "it is not "
             "an F is mirrored.",
-            "Heights rise out of the material. Every file has a sidecar (.json) that states unit, frame and scale.",
+            "Heights rise out of the material. Every file has a sidecar (.json) that states unit, frame "
+            "and scale.",
             *(["Masks are mirrored left to right in the files."] if self.process.view.mirrored else []),
         ]
         _heading(frame, 142, 51, "Notes")
@@ -172,7 +179,9 @@ class Sheet:
         frame.plot((200, 200), (8, 28), color=_INK, lw=0.6)
         frame.text(141, 23, "PHASE MASK", fontsize=10, weight="bold", va="center", color=_INK)
         frame.text(141, 17, textwrap.fill(self.process.title, 44), fontsize=7, va="center", color=_INK)
-        frame.text(141, 11, "dimensions as stated; drawing not to scale", fontsize=6.5, va="center", color=_THIN)
+        frame.text(
+            141, 11, "dimensions as stated; drawing not to scale", fontsize=6.5, va="center", color=_THIN
+        )
         frame.text(203, 23, "design", fontsize=6.5, va="center", color=_THIN)
         frame.text(203, 18.5, self.design[:32], fontsize=7, family="monospace", va="center", color=_INK)
         frame.text(203, 14.5, self.design[32:], fontsize=7, family="monospace", va="center", color=_INK)
@@ -196,5 +205,12 @@ def _diameter(square: bool, size: float, what: str) -> str:
 def _dimension(axes: "Axes", left: float, right: float, y: float, text: str) -> None:
     axes.annotate("", (left, y), (right, y), arrowprops={"arrowstyle": "<->", "lw": 0.6, "color": _INK})
     axes.text(
-        0, y, text, fontsize=7, ha="center", va="center", color=_INK, bbox={"fc": "white", "ec": "none", "pad": 1.0}
+        0,
+        y,
+        text,
+        fontsize=7,
+        ha="center",
+        va="center",
+        color=_INK,
+        bbox={"fc": "white", "ec": "none", "pad": 1.0},
     )

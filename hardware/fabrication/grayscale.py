@@ -28,9 +28,10 @@ class Grayscale(Wrapped):
     )
     white: Literal["exposed", "unexposed"] = Field("exposed", description="what grey 255 means to the tool")
     contrast_curve: Path | None = Field(
-        None, description="measured CSV 'dose,depth_um': depth developed (positive) or left (negative) at doses "
-        "0 to 255; a straight line over the relief's depth if not given"
-    )  # fmt: skip
+        None,
+        description="measured CSV 'dose,depth_um': depth developed (positive) or left (negative) at doses 0 "
+        "to 255; a straight line over the relief's depth if not given",
+    )
     pixel: Metres = Field(2e-6, description="largest pixel the relief is drawn with (m)")
     min_pixel: Metres = Field(0.1e-6, description="address grid of the writer (m)")
     min_feature: Metres = Field(1.5e-6, description="narrowest zone the spot resolves (m)")
@@ -86,7 +87,7 @@ class Grayscale(Wrapped):
         cut = top - drawn.height if self.resist == "positive" else drawn.height - drawn.height.min()
         if self.curve is not None:
             return nearest(self.curve - self.curve[0], cut).astype(np.uint8)
-        return np.rint(cut / self.dose_step(drawn, wave)).astype(np.uint8)
+        return np.asarray(np.rint(cut / self.dose_step(drawn, wave)), dtype=np.uint8)
 
     def dose_step(self, drawn: Relief, wave: Wave) -> float:
         """Depth to one dose step without a contrast curve, metres."""
@@ -105,7 +106,7 @@ class Grayscale(Wrapped):
         ]
 
     def _dose_scale(self, drawn: Relief, wave: Wave) -> dict[str, object]:
-        """How a BMP value becomes a height: z = offset + scale·value, or the curve where it is not straight."""
+        """How a BMP value becomes a height: z = offset + scale·value, or a table of z."""
         top, bottom = float(drawn.height.max()), float(drawn.height.min())
         sign = -1 if self.resist == "positive" else 1
         start = top if self.resist == "positive" else bottom

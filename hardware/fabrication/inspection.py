@@ -13,7 +13,7 @@ from opticaldr.errors import Refusal
 from opticaldr.hardware.fabrication import figures
 from opticaldr.hardware.fabrication.order import as_relief, write_json
 from opticaldr.hardware.fabrication.prediction import Prediction, predict, silent
-from opticaldr.hardware.fabrication.registration import Pose, register, resampled
+from opticaldr.hardware.fabrication.registration import register, resampled
 from opticaldr.hardware.fabrication.relief import Fiducial, Heights, Relief, View
 from opticaldr.hardware.fabrication.surface_file import read_surface
 from opticaldr.models.optics import Optic
@@ -41,8 +41,9 @@ def inspect_surface(
         progress: told about the stages.
 
     Returns:
-        A ``mask``: optics.json and height.npy as built, inspection.json, report.html. Rotation, shift, tilt and piston
-        are taken out, since they belong to the mounting; lateral scale, depth and a mirrored part are not.
+        A ``mask``: optics.json and height.npy as built, inspection.json, report.html. Rotation, shift, tilt
+        and piston are taken out, since they belong to the mounting; lateral scale, depth and a mirrored part
+        are not.
 
     Raises:
         Refusal: a file of the wrong size, without units, or of something else.
@@ -61,7 +62,8 @@ def inspect_surface(
     holes = float(np.mean(~np.isfinite(found[inside])))
     if holes > 0.2:
         raise Refusal(
-            f"{holes:.0%} of the aperture was not measured", "measure again with more light or stitch the fields"
+            f"{holes:.0%} of the aperture was not measured",
+            "measure again with more light or stitch the fields",
         )
     true_size = resampled(expected, measured, replace(pose, scale=1.0))
     built = _completed(true_size, expected.height)
@@ -109,7 +111,7 @@ def form_error(expected: Heights, built: Heights, inside: NDArray[np.bool_]) -> 
 
 
 def _around_mark(expected: Relief, view: View) -> NDArray[np.bool_]:
-    """The corner with the orientation mark, as seen from the sensor; nothing where the grid ends at the aperture."""
+    """The corner with the orientation mark, as seen from the sensor; empty where the aperture fills the grid."""
     box = np.zeros(expected.height.shape, dtype=bool)
     if not expected.square:
         mark = Fiducial.beside(expected)
@@ -136,20 +138,23 @@ def _report(
 ) -> Report:
     report = Report(
         "Inspection of a made mask",
-        f"{result['surface']}: {result['form_error_rms_m'] * 1e9:.0f} nm RMS from what was expected over the aperture, "
+        f"{result['surface']}: {result['form_error_rms_m'] * 1e9:.0f} nm RMS from what was expected over "
+        f"the aperture, "
         f"depth {result['depth_gain']:.4f} of nominal.",
     )
     report.section("Is it the part?")
     report.verdict(
         not result["part_mirrored"],
-        "The part is mirrored against the design. If the instrument's export flips pictures, inspect again with "
+        "The part is mirrored against the design. If the instrument's export flips pictures, inspect "
+        "again with "
         "--flipped."
         if result["part_mirrored"]
         else "The part is the right way round.",
     )
     report.verdict(
         result["psf_ncc_worst"] > 0.95,
-        f"Its PSF correlates with the expected one by {result['psf_ncc_worst']:.4f} or better at all depths and colours.",
+        f"Its PSF correlates with the expected one by {result['psf_ncc_worst']:.4f} or better at all "
+        f"depths and colours.",
     )
     report.figure(
         figures.height_and_error(expected.height, found, inside, expected.pitch),

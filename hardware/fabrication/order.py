@@ -60,8 +60,9 @@ def fabricate(
         progress: told about the long stages.
 
     Returns:
-        A ``mask`` (a ``pattern`` for ``slm``): the process's files with their sidecars, sheet.pdf, report.html,
-        prediction.json, rules.csv, process.json, and optics.json with height.npy as it will leave the machine.
+        A ``mask`` (a ``pattern`` for ``slm``): the process's files with their sidecars, sheet.pdf,
+        report.html, prediction.json, rules.csv, process.json, and optics.json with height.npy as it will
+        leave the machine.
 
     Raises:
         Refusal: unknown process or setting, or a design the process cannot make; the message has the figure.
@@ -90,15 +91,14 @@ def fabricate(
     with create("mask", out, parents=[design], seed=seed) as draft:
         progress("writing the files", 0, 1)
         exports = way.write(drawn, wave, draft.path, title)
-        checksums = {export.name: _sha256(draft.path / export.name) for export in exports}
-        common = _common(way, design, drawn, wave, spec)
-        for export in exports:
-            sidecar = {"file": export.name, "sha256": checksums[export.name], **common, **export.details}
-            write_json(draft.path / f"{export.name}.json", sidecar)
+        checksums = write_sidecars(draft.path, exports, way, design.id, drawn, wave, spec)
         made.write(draft.path)
-        write_json(draft.path / "process.json", {"process": way.name, "settings": way.model_dump(mode="json")})
+        write_json(
+            draft.path / "process.json", {"process": way.name, "settings": way.model_dump(mode="json")}
+        )
         write_violations(draft.path / "rules.csv", violations)
         figures_of_merit = _merits(prediction, spread, shares, way, spec, wave)
+        figures_of_merit["broken_design_rules"] = len(violations)
         write_json(draft.path / "prediction.json", figures_of_merit)
         Sheet(way, drawn, wave, spec.mask.material.name, design.id, exports, checksums).write(
             draft.path / "sheet.pdf"
@@ -115,10 +115,18 @@ def as_relief(optic: Optic, factor: float = 1.0) -> Relief:
     return Relief(optic.height * factor, pupil.pitch, pupil.diameter / 2, pupil.shape == "square")
 
 
-def _common(way: Process, design: Artefact, drawn: Relief, wave: Wave, spec: OpticsSpec) -> dict[str, Any]:
-    """What every sidecar states."""
-    return {
-        "design": design.id,
+def write_sidecars(
+    folder: Path,
+    exports: Sequence[Export],
+    way: Process,
+    design: str,
+    drawn: Relief,
+    wave: Wave,
+    spec: OpticsSpec,
+) -> dict[str, str]:
+    """Write ``<file>.json`` beside every file: what it is, frame, unit, scale; returns the files' SHA-256."""
+    common = {
+        "design": design,
         "process": way.name,
         "orientation": way.view.described(),
         "fiducial": Fiducial.beside(drawn).described(drawn),
@@ -131,6 +139,11 @@ def _common(way: Process, design: Artefact, drawn: Relief, wave: Wave, spec: Opt
         "index": wave.index,
         "depth_of_one_wave_m": wave.depth,
     }
+    checksums = {export.name: _sha256(folder / export.name) for export in exports}
+    for export in exports:
+        stated = {"file": export.name, "sha256": checksums[export.name], **common, **export.details}
+        write_json(folder / f"{export.name}.json", stated)
+    return checksums
 
 
 def _merits(
@@ -180,7 +193,8 @@ def _report(
     report = Report(
         f"Mask: {way.title}",
         f"{drawn.depth() * 1e6:.3f} µm deep over an aperture of {drawn.radius * 2e3:.4f} mm in "
-        f"{spec.mask.material.name}, made for {wave.wavelength * 1e9:.0f} nm. The drawing sheet is sheet.pdf.",
+        f"{spec.mask.material.name}, made for {wave.wavelength * 1e9:.0f} nm. The drawing sheet is "
+        f"sheet.pdf.",
     )
     report.section("Can it be made?")
     rules = sorted({violation.rule for violation in violations})
@@ -190,7 +204,8 @@ def _report(
         report.verdict(True, "No place breaks a design rule of this process.")
     report.figure(
         figures.relief_map(way, drawn, violations),
-        "The relief as the files describe it, looking at it; the letter F in the upper left corner tells which "
+        "The relief as the files describe it, looking at it; the letter F in the upper left corner tells "
+        "which "
         "way round it is.",
         f"Map of the relief, {drawn.depth() * 1e6:.3f} micrometres deep",
     )
@@ -199,7 +214,8 @@ def _report(
         for rule in rules:
             of_rule = [violation for violation in violations if violation.rule == rule]
             rows += [
-                [v.rule, *_in_unit(v), f"{v.x * 1e6:.1f}", f"{v.y * 1e6:.1f}", v.pixels] for v in of_rule[:LISTED]
+                [v.rule, *_in_unit(v), f"{v.x * 1e6:.1f}", f"{v.y * 1e6:.1f}", v.pixels]
+                for v in of_rule[:LISTED]
             ]
         report.table(
             ["rule", "found", "limit", "X / µm", "Y / µm", "pixels"],
@@ -209,7 +225,8 @@ def _report(
     report.section("What it will do to the light")
     worst = float(prediction.ncc.min())
     report.text(
-        f"The PSF of the mask as it leaves the machine, without random errors, correlates with the design's by "
+        f"The PSF of the mask as it leaves the machine, without random errors, correlates with the "
+        f"design's by "
         f"{worst:.4f} or better at all depths and colours. The energy in the band that recognisers use, "
         f"{BAND[0]:g} to {BAND[1]:g} cycles per face width, is a proxy for privacy: higher than the design's "
         "means more of a face gets through."
@@ -231,26 +248,28 @@ def _report(
     report.figure(
         figures.efficiency_curve(way, spec, wave, shares),
         "Share of the light that goes where the design sends it. The rest is stray light and other orders.",
-        "Efficiency over wavelength: "
-        + ", ".join(f"{share:.3f}" for share in shares),
+        "Efficiency over wavelength: " + ", ".join(f"{share:.3f}" for share in shares),
     )
     if spread is not None:
         report.section("What parts will differ by")
         low, middle, high = quantiles(spread.ncc)
         report.text(
-            f"Of {len(spread.ncc)} parts with the process's random errors half correlate with the design by more than "
+            f"Of {len(spread.ncc)} parts with the process's random errors half correlate with the design "
+            f"by more than "
             f"{middle:.4f}, and nine of ten lie between {low:.4f} and {high:.4f}."
         )
         report.figure(
             figures.spread(spread),
             "At the middle depth, one wavelength to a colour.",
-            f"Histograms of PSF correlation (median {middle:.4f}) and band energy over {len(spread.ncc)} parts",
+            f"Histograms of PSF correlation (median {middle:.4f}) and band energy over {len(spread.ncc)} "
+            f"parts",
         )
     report.section("Specification and files")
     report.table(["", ""], way.specification(drawn, wave))
     report.table(["file", "what"], [[export.name, export.purpose] for export in exports])
     report.text(
-        f"All files look at the relief, which faces the {way.relief_faces}, unless their sidecar (the same name and "
+        f"All files look at the relief, which faces the {way.relief_faces}, unless their sidecar (the "
+        f"same name and "
         ".json) says otherwise; it also states unit, frame, pixel and scale."
     )
     return report

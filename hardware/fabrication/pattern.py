@@ -1,4 +1,4 @@
-"""The mask on a spatial light modulator: resampled to its pixels, then wrapped, then turned into grey levels."""
+"""The mask on a spatial light modulator: resampled to its pixels, then wrapped, then made grey."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -58,7 +58,8 @@ class SlmPattern(Settings):
         """Grey to phase at the light's wavelength.
 
         Raises:
-            Refusal: the table is for another wavelength than asked for, or the design does not use that light.
+            Refusal: the table is for another wavelength than asked for, or the design does not use that
+            light.
         """
         lights = spec.sensor.wavelengths
         if self.lut is None:
@@ -75,7 +76,8 @@ class SlmPattern(Settings):
         low, high = min(lights), max(lights)
         if not low - 20e-9 <= table.wavelength <= high + 20e-9:
             raise Refusal(
-                f"the pattern would be for {table.wavelength * 1e9:.0f} nm, the design is for {low * 1e9:.0f} to "
+                f"the pattern would be for {table.wavelength * 1e9:.0f} nm, the design is for "
+                f"{low * 1e9:.0f} to "
                 f"{high * 1e9:.0f} nm",
                 "use a table and a light that the design sees",
             )
@@ -98,7 +100,9 @@ def read_flatness(path: Path, one: Panel) -> Heights:
 
             phase = np.asarray(Image.open(path), dtype=np.float64) * TURN / one.levels
     except (OSError, ValueError) as error:
-        raise Refusal(f"the flatness map {path} cannot be read ({error})", "give .npy or a grey picture") from None
+        raise Refusal(
+            f"the flatness map {path} cannot be read ({error})", "give .npy or a grey picture"
+        ) from None
     if phase.shape != one.shape:
         size = " x ".join(map(str, phase.shape[1::-1] if phase.ndim == 2 else phase.shape))
         raise Refusal(
@@ -123,13 +127,11 @@ class Shown:
     aliased: NDArray[np.bool_]
 
 
-def show(
-    relief: Relief, wave: Wave, one: Panel, response: Response, settings: SlmPattern
-) -> Shown:
+def show(relief: Relief, wave: Wave, one: Panel, response: Response, settings: SlmPattern) -> Shown:
     """Turn a continuous relief into a frame.
 
-    The continuous height is resampled at the panel's pixel centres and only then turned into phase and wrapped:
-    interpolating wrapped phase would invent heights along every seam.
+    The continuous height is resampled at the panel's pixel centres and only then turned into phase and
+    wrapped: interpolating wrapped phase would invent heights along every seam.
 
     Raises:
         Refusal: the aperture does not fit on the panel.
@@ -141,7 +143,8 @@ def show(
     room = min(-x[0], x[-1], -y[0], y[-1]) + one.pitch / 2
     if room < relief.radius:
         raise Refusal(
-            f"the aperture of {relief.radius * 2e3:.2f} mm needs {relief.radius * 1e3:.2f} mm on every side of the "
+            f"the aperture of {relief.radius * 2e3:.2f} mm needs {relief.radius * 1e3:.2f} mm on every "
+            f"side of the "
             f"axis, {one.title} leaves {room * 1e3:.2f} mm",
             "use a larger panel, or move x and y",
         )
@@ -166,7 +169,7 @@ def show(
 
 
 def corner_mark(shape: tuple[int, int], inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The letter F in the panel's upper left corner, half a turn of phase; smaller if the aperture comes near."""
+    """The letter F in the upper left corner, half a turn of phase; smaller if the aperture comes near."""
     mark = np.zeros(shape, dtype=bool)
     for cell in range(max(1, shape[0] // 60), 0, -1):
         letter = np.kron(LETTER_F, np.ones((cell, cell), dtype=bool))
@@ -206,6 +209,7 @@ def sidecar(settings: SlmPattern, one: Panel, response: Response) -> dict[str, A
         "rows_run": "+y",
         "axis_right_of_middle_m": settings.x,
         "axis_below_middle_m": settings.y,
-        "phase": "lut.json gives the phase of every grey level; the flatness correction is included in the frame",
+        "phase": "lut.json gives the phase of every grey level; the flatness correction is included in "
+        "the frame",
         "flatness": settings.flatness.name if settings.flatness else None,
     }

@@ -1,4 +1,4 @@
-"""What a made mask will do to the light, against what the design does: PSF, modulation, efficiency, tolerance."""
+"""What a made mask will do to the light, against the design: PSF, modulation, efficiency, tolerance."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -15,8 +15,8 @@ from opticaldr.models.optics import Optic, OpticsSpec, face_width, psf, psf_bank
 Progress = Callable[[str, int, int], None]
 
 BAND = (4.0, 32.0)
-"""Cycles per face width. People recognise faces at 8 to 13 (R. Näsänen, Vision Research 39, 3824 (1999)); networks
-also use finer detail, so the band is this project's choice and wider."""
+"""Cycles per face width. People recognise faces at 8 to 13 (R. Näsänen, Vision Research 39, 3824 (1999));
+networks also use finer detail, so the band is this project's choice and wider."""
 
 
 def silent(stage: str, done: int, total: int) -> None:
@@ -47,8 +47,8 @@ def sampled_depths(spec: OpticsSpec) -> tuple[float, float, float]:
 def window(optic: Optic) -> tuple[int, int]:
     """An odd window in superpixels that holds the rays of ``optic`` at every depth of its scene.
 
-    Rays land where the slope of the mask and the defocus send them; the window is as wide as the 99th percentile of that
-    and a few Airy radii, at least 9 and at most the sensor.
+    Rays land where the slope of the mask and the defocus send them; the window is as wide as the 99th
+    percentile of that and a few Airy radii, at least 9 and at most the sensor.
     """
     spec = optic.spec
     index = spec.mask.material.index(min(spec.sensor.wavelengths))
@@ -96,8 +96,8 @@ def band_energy(psf: NDArray[np.floating], face: float, band: tuple[float, float
 def efficiency(made: Optic, design: Heights, wave: Wave, orders: int | None) -> NDArray[np.float64]:
     """Share of the light at each sensor wavelength that goes into the wave the design asks for.
 
-    η = |⟨exp i(φ_made − φ_wanted)⟩|² over the pupil. For a wrapped relief the wanted wave is its diffraction order
-    ``orders``, whose phase is the same at all wavelengths; otherwise it is the design's own phase.
+    η = |⟨exp i(φ_made − φ_wanted)⟩|² over the pupil. For a wrapped relief the wanted wave is its diffraction
+    order ``orders``, whose phase is the same at all wavelengths; otherwise it is the design's own phase.
 
     Args:
         made: the made mask.
@@ -130,8 +130,8 @@ def detunings(spec: OpticsSpec, wave: Wave) -> NDArray[np.float64]:
 class Prediction:
     """PSFs of the design and of the made mask in one window.
 
-    ``design`` and ``made`` are ``[depth, colour, y, x]`` energy fractions; ``band_design`` and ``band_made`` the
-    band energy at each depth.
+    ``design`` and ``made`` are ``[depth, colour, y, x]`` energy fractions; ``band_design`` and ``band_made``
+    the band energy at each depth.
     """
 
     depths: tuple[float, ...]
@@ -169,7 +169,7 @@ def predict(design: Optic, made: Optic, progress: Progress = silent) -> Predicti
 
 @dataclass(frozen=True)
 class Tolerance:
-    """Spread over parts: correlation with the design's PSF, and energy in the recognisers' band, ``[part]`` each.
+    """Spread over parts, ``[part]``: correlation with the design's PSF, and energy in the recognisers' band.
 
     ``ncc`` is the worst over the colours; both at the scene's middle depth.
     """
@@ -191,13 +191,14 @@ def tolerance(
 ) -> Tolerance:
     """Make ``parts`` masks (one or more) with the process's random errors and look through each.
 
-    Every part has a random stream of its own, so the result depends on ``seed`` alone and not on the number of
-    threads. Each colour is represented by the wavelength it sees most of.
+    Every part has a random stream of its own, so the result depends on ``seed`` alone and not on the number
+    of threads. Each colour is represented by the wavelength it sees most of.
     """
     depth = sampled_depths(design.spec)[1]
     shape = window(design)
     lights = [
-        spec.sensor.wavelengths[k] for k in dict.fromkeys(np.argmax(design.spec.spectral_weights, axis=1).tolist())
+        spec.sensor.wavelengths[k]
+        for k in dict.fromkeys(np.argmax(design.spec.spectral_weights, axis=1).tolist())
     ]
     face = face_width(design.spec, depth)
 

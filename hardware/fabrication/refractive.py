@@ -45,7 +45,10 @@ class Plated(Process):
 
     def specification(self, drawn: Relief, wave: Wave) -> list[tuple[str, str]]:
         """Thickness of the plate, then what every process says."""
-        return [("thickness below the relief", f"{self.base * 1e3:.4f} mm"), *super().specification(drawn, wave)]
+        return [
+            ("thickness below the relief", f"{self.base * 1e3:.4f} mm"),
+            *super().specification(drawn, wave),
+        ]
 
     def write_solids(self, drawn: Relief, seen: Heights, folder: Path, title: str, stem: str) -> list[Export]:
         """STL and 3MF of ``seen`` (heights as this process's view shows them) on the plate."""

@@ -1,4 +1,4 @@
-"""Laying a measured surface onto the expected one: shift, rotation, mirror, lateral scale, tilt and piston."""
+"""Laying a measured surface onto the expected one: shift, rotation, mirror, scale, tilt and piston."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,9 +19,9 @@ _ANGLES = 240
 class Pose:
     """Where the expected surface lies in the measured file.
 
-    A point (x, y) of the mask, seen from the sensor, lies in the file at s·R(angle)·M·(x, y) + (shift_x, shift_y)
-    from the file's middle, x right and y down, where M mirrors x if ``mirrored``. The file's heights are the mask's
-    plus ``piston + tilt_x·x + tilt_y·y`` (metres and slopes).
+    A point (x, y) of the mask, seen from the sensor, lies in the file at s·R(angle)·M·(x, y) + (shift_x,
+    shift_y) from the file's middle, x right and y down, where M mirrors x if ``mirrored``. The file's
+    heights are the mask's plus ``piston + tilt_x·x + tilt_y·y`` (metres and slopes).
     """
 
     mirrored: bool
@@ -63,12 +63,14 @@ def register(
     rows, columns = (side * surface.pitch for side in surface.height.shape)
     if min(rows, columns) < 1.6 * expected.radius:
         raise Refusal(
-            f"the surface is {columns * 1e3:.3f} x {rows * 1e3:.3f} mm, the aperture {2e3 * expected.radius:.3f} mm",
+            f"the surface is {columns * 1e3:.3f} x {rows * 1e3:.3f} mm, the aperture "
+            f"{2e3 * expected.radius:.3f} mm",
             "measure the whole aperture (stitch fields), and check the pixel size",
         )
     if max(rows, columns) > 40 * expected.radius:
         raise Refusal(
-            f"the surface is {columns * 1e3:.3f} x {rows * 1e3:.3f} mm, the aperture {2e3 * expected.radius:.3f} mm",
+            f"the surface is {columns * 1e3:.3f} x {rows * 1e3:.3f} mm, the aperture "
+            f"{2e3 * expected.radius:.3f} mm",
             "check the pixel size of the measurement",
         )
     candidates = _coarse(expected, mark, surface, progress)
@@ -84,7 +86,8 @@ def register(
         pose, explained = _refined(expected, mark, surface, pose, samples)
     if explained < 0.5:
         raise Refusal(
-            f"the surface explains {max(explained, 0):.0%} of the mask's relief at best: it is another part, or "
+            f"the surface explains {max(explained, 0):.0%} of the mask's relief at best: it is another "
+            f"part, or "
             "its heights or pixel size are wrong",
             "check the units of the measurement and which mask it is of",
         )
@@ -92,7 +95,7 @@ def register(
 
 
 def resampled(expected: Relief, surface: Surface, pose: Pose) -> Heights:
-    """The measured heights on the expected grid, tilt and piston taken out; NaN where nothing was measured."""
+    """The measured heights on the expected grid without tilt and piston; NaN where nothing was measured."""
     axis = expected.axis()
     x, y = np.meshgrid(axis, axis)
     measured = _sampled(surface, *pose.placed(x, y), order=3)
@@ -105,10 +108,8 @@ def _sampled(surface: Surface, x: Heights, y: Heights, order: int = 1) -> Height
 
     rows, columns = surface.height.shape
     at = np.stack([y / surface.pitch + (rows - 1) / 2, x / surface.pitch + (columns - 1) / 2])
-    missing = ~np.isfinite(surface.height)
-    filled = np.where(missing, np.nanmedian(surface.height), surface.height)
-    values = map_coordinates(filled, at, order=order, mode="nearest")
-    gone = map_coordinates(missing.astype(np.float32), at, order=1, mode="constant", cval=1.0) > 1e-3
+    values = map_coordinates(surface.filled, at, order=order, mode="nearest")
+    gone = map_coordinates(surface.missing, at, order=1, mode="constant", cval=1.0) > 1e-3
     return np.where(gone, np.nan, values)
 
 
@@ -174,8 +175,8 @@ def _plane(height: Heights) -> Heights:
     rows, columns = np.indices(height.shape, dtype=np.float64)
     finite = np.isfinite(height)
     basis = np.stack([np.ones(finite.sum()), columns[finite], rows[finite]], axis=1)
-    (piston, along_x, along_y), *_ = np.linalg.lstsq(basis, height[finite], rcond=None)
-    return np.asarray(piston + along_x * columns + along_y * rows)
+    plane = np.linalg.lstsq(basis, height[finite], rcond=None)[0]
+    return np.asarray(plane[0] + plane[1] * columns + plane[2] * rows)
 
 
 class _Correlator:
@@ -255,7 +256,9 @@ def _refined(
         measured = _sampled(surface, *pose(vector).placed(x, y))
         here = np.isfinite(measured)
         wanted = np.where(here, measured, 0.0)
-        basis = np.stack([np.ones(len(x)), x / radius, y / radius, height / size], axis=1) * here[:, np.newaxis]
+        basis = (
+            np.stack([np.ones(len(x)), x / radius, y / radius, height / size], axis=1) * here[:, np.newaxis]
+        )
         normal = basis.T @ basis + 1e-9 * np.eye(4)
         plane = np.linalg.solve(normal, basis.T @ wanted)
         gain = float(np.clip(plane[3] / size, 0.5, 2.0)) * size
@@ -277,6 +280,9 @@ def _refined(
     if here.sum() > 0.5 * len(here):
         explained = 1 - float(np.var(difference[here]) / plane[3] ** 2)
     found = replace(
-        pose(solution), piston=float(plane[0]), tilt_x=float(plane[1] / radius), tilt_y=float(plane[2] / radius)
+        pose(solution),
+        piston=float(plane[0]),
+        tilt_x=float(plane[1] / radius),
+        tilt_y=float(plane[2] / radius),
     )
     return found, explained

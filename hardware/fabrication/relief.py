@@ -1,7 +1,7 @@
 """The surface that is to be made, and how a file's rows and columns lie on it."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from opticaldr.errors import Refusal
 
 Side = Literal["scene", "sensor"]
 Heights = NDArray[np.float64]
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -31,16 +32,16 @@ class Relief:
     @property
     def width(self) -> float:
         """Side of the grid, metres."""
-        return self.height.shape[0] * self.pitch
+        return self.samples * self.pitch
 
     @property
     def samples(self) -> int:
         """Pixels along a side."""
-        return self.height.shape[0]
+        return len(self.height)
 
     def axis(self) -> Heights:
         """Positions of the pixels' centres along x (and along y), metres."""
-        return (np.arange(self.samples) - (self.samples - 1) / 2) * self.pitch
+        return np.asarray((np.arange(self.samples) - (self.samples - 1) / 2) * self.pitch, dtype=np.float64)
 
     def aperture(self) -> NDArray[np.bool_]:
         """Which pixels' centres lie inside the clear aperture."""
@@ -109,7 +110,7 @@ class View:
         """Whether columns run against x, which is to the right as seen from the sensor."""
         return (self.relief_faces == "scene") != self.mirrored
 
-    def seen(self, array: NDArray[np.generic]) -> NDArray[np.generic]:
+    def seen(self, array: NDArray[Scalar]) -> NDArray[Scalar]:
         """``array`` (as seen from the sensor) as this view shows it; its own inverse."""
         return array[:, ::-1] if self.flipped else array
 

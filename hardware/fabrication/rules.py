@@ -57,7 +57,7 @@ def regions(
     *,
     worst: str = "largest",
 ) -> list[Violation]:
-    """One violation for each connected region of ``where``, with the ``worst`` (largest, smallest) value in it."""
+    """One violation for each connected region, with the ``worst`` (``largest``, ``smallest``) value in it."""
     from scipy import ndimage
 
     labels, count = ndimage.label(where, structure=np.ones((3, 3)))

@@ -16,8 +16,8 @@ def write_grid_sag(path: Path, height: NDArray[np.float64], pitch: float, relief
     """Write an OpticStudio grid sag file, in millimetres.
 
     OpticStudio's frame for a surface: Z along the light (towards the sensor), Y up, X to the right as seen
-    from the sensor; so sag = −height of a relief towards the scene. Rows start at −X, +Y. The derivatives are left at zero, which makes
-    OpticStudio compute them.
+    from the sensor; so sag = −height of a relief towards the scene. Rows start at −X, +Y. The derivatives
+    are left at zero, which makes OpticStudio compute them.
 
     Args:
         path: the ``.dat`` file.

@@ -1,4 +1,4 @@
-"""``opticaldr fabricate --process slm``: the frame for one SLM, its table, and what it will do to the light."""
+"""``opticaldr fabricate --process slm``: the frame for one SLM, its table, and what light makes of it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,14 +42,15 @@ def make_pattern(
     made = as_optic(pattern.as_relief(shown, relief, wave, one, told), optic.spec, stepped=True)
     wanted, got = _look(optic, made, one, response.wavelength, progress)
     with create("pattern", out, parents=[design], seed=seed) as draft:
-        deep = np.uint8 if one.bits <= 8 else np.uint16
-        frame = shown.frame.astype(deep)
+        frame = shown.frame.astype(np.uint8) if one.bits <= 8 else shown.frame
         write_picture(draft.path / "frame.png", frame, one.pitch)
         if one.bits <= 8:
             write_picture(draft.path / "frame.bmp", frame, one.pitch)
         response.write(draft.path / "lut.json")
         made.write(draft.path)
-        write_json(draft.path / "frame.png.json", {"design": design.id, **pattern.sidecar(told, one, response)})
+        write_json(
+            draft.path / "frame.png.json", {"design": design.id, **pattern.sidecar(told, one, response)}
+        )
         write_json(draft.path / "process.json", {"process": "slm", "settings": told.model_dump(mode="json")})
         correlation = ncc(wanted, got)
         merits = {
@@ -71,9 +72,9 @@ def _look(
 ) -> tuple[np.ndarray, np.ndarray]:
     """PSFs ``[depth, y, x]`` of the design and of the SLM in the same light.
 
-    Of the light that falls on the panel the share F² of its fill factor is modulated and stays in the zeroth
-    grating order, (1 − F)² stays there unmodulated, the rest leaves in higher orders outside the window. The two are
-    added in energy; their interference is left out.
+    Of the light that falls on the panel the share F² (F the fill factor) is modulated and stays in the
+    zeroth grating order, (1 − F)² stays there unmodulated, the rest leaves in higher orders outside the
+    window. The two are added in energy; their interference is left out.
     """
     flat = Optic(optic.spec, np.zeros_like(optic.height))
     shape = window(optic)
@@ -90,9 +91,7 @@ def _look(
     return wanted, got
 
 
-def _report(
-    told: SlmPattern, one: Panel, response: Response, shown: Shown, merits: dict[str, Any]
-) -> Report:
+def _report(told: SlmPattern, one: Panel, response: Response, shown: Shown, merits: dict[str, Any]) -> Report:
     report = Report(
         f"Pattern for {one.title}",
         f"{one.columns} x {one.rows} pixels, {one.bits} bit, for {response.wavelength * 1e9:.0f} nm. "
@@ -104,7 +103,7 @@ def _report(
         aliased == 0,
         "The phase climbs by less than half a turn from pixel to pixel everywhere."
         if aliased == 0
-        else f"At {aliased} pixels the phase climbs by more than half a turn a pixel: the SLM cannot show it.",
+        else f"At {aliased} pixels the phase climbs by over half a turn a pixel: the SLM cannot show it.",
     )
     step = max(1, one.columns // 960)
     grey = (shown.frame[::step, ::step].astype(np.float64) * 255 / (one.levels - 1)).astype(np.uint8)
@@ -120,9 +119,9 @@ def _report(
         f"At {response.wavelength * 1e9:.0f} nm: an SLM shows a design at one wavelength at a time.",
     )
     report.text(
-        f"With a fill factor of {one.fill_factor:.3f}, {merits['into_pattern']:.1%} of the light goes into the pattern "
-        f"and {merits['unmodulated']:.1%} stays unmodulated on the axis. Put a stop of the design's aperture in front: "
-        "the panel outside it is flat."
+        f"With a fill factor of {one.fill_factor:.3f}, {merits['into_pattern']:.1%} of the light goes into "
+        f"the pattern and {merits['unmodulated']:.1%} stays unmodulated on the axis. Put a stop of the design's "
+        "aperture in front: the panel outside it is flat."
     )
     report.section("Figures of the SLM")
     report.table(
@@ -132,7 +131,11 @@ def _report(
             for figure in one.sources
         ],
     )
-    table = f"measured ({told.lut.name}), serial {response.serial or 'not stated'}" if told.lut else "a straight line"
+    table = (
+        f"measured ({told.lut.name}), serial {response.serial or 'not stated'}"
+        if told.lut
+        else "a straight line"
+    )
     temperature = f" at {response.temperature - 273.15:.1f} °C" if response.temperature else ""
     report.text(f"Grey to phase: {table}{temperature}; level 0 to {len(response.phase) - 1}, lut.json.")
     return report

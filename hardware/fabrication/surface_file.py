@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,16 @@ class Surface:
 
     height: NDArray[np.float64]
     pitch: float
+
+    @cached_property
+    def missing(self) -> NDArray[np.float32]:
+        """1 where nothing was measured, else 0."""
+        return (~np.isfinite(self.height)).astype(np.float32)
+
+    @cached_property
+    def filled(self) -> NDArray[np.float64]:
+        """The heights, with their median where nothing was measured."""
+        return np.where(self.missing > 0, np.nanmedian(self.height), self.height)
 
 
 def read_surface(path: Path, *, pitch: float | None = None, unit: float | None = None) -> Surface:
@@ -63,7 +74,9 @@ def _x3p(path: Path) -> Surface:
     except x3pio.X3pError as error:
         raise ValueError(str(error)) from None
     if not isinstance(record, x3pio.Surface):
-        raise Refusal(f"{path} holds a {type(record).__name__.lower()}, not a surface", "export the height map")
+        raise Refusal(
+            f"{path} holds a {type(record).__name__.lower()}, not a surface", "export the height map"
+        )
     points = record.layers[0].points()
     across, along = float(points[0, 1, 0] - points[0, 0, 0]), float(points[1, 0, 1] - points[0, 0, 1])
     height = np.array(points[..., 2], dtype=np.float64)
@@ -100,7 +113,8 @@ def _units(path: Path, pitch: float | None, unit: float | None) -> tuple[float, 
     for value, name in ((pitch, "pixel size (pitch_m)"), (unit, "height unit (unit_m)")):
         if value is None:
             raise Refusal(
-                f"{path} does not state its {name}", f"give --pitch and --unit, or write them into {sidecar.name}"
+                f"{path} does not state its {name}",
+                f"give --pitch and --unit, or write them into {sidecar.name}",
             )
         if not (np.isfinite(value) and value > 0):
             raise Refusal(f"the {name} of {path} is {value}", "give a positive number of metres")

@@ -65,7 +65,10 @@ class TwoPhoton(Plated):
         """Slices and fields, then what every process says."""
         return [
             ("slice height", f"{self.slice_height * 1e6:.3f} um"),
-            ("stitching field", f"{self.field_size * 1e6:.0f} um, {int(self.fields(drawn).max()) + 1} fields"),
+            (
+                "stitching field",
+                f"{self.field_size * 1e6:.0f} um, {int(self.fields(drawn).max()) + 1} fields",
+            ),
             *super().specification(drawn, wave),
         ]
 

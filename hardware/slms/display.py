@@ -76,7 +76,7 @@ class NullDisplay(_Checked):
 
 
 class FileDisplay(_Checked):
-    """Writes ``frame-0001.png`` and so on into a folder: 8 bit, or 16 bit holding the levels of deeper panels."""
+    """Writes ``frame-0001.png`` and so on into a folder: 8 bit, or 16 bit for deeper panels."""
 
     def __init__(self, panel: Panel, folder: Path) -> None:
         super().__init__(panel)

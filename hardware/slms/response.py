@@ -32,7 +32,7 @@ class Response:
 
     @classmethod
     def linear(cls, levels: int, wavelength: float, polarity: Literal[1, -1] = 1) -> "Response":
-        """The nominal straight line: level g retards by 2π·g/levels, so that level ``levels`` would be 0 again."""
+        """The nominal straight line 2π·g/levels: one level more would be level 0 again."""
         return cls(polarity * TURN * np.arange(levels) / levels, wavelength)
 
     def checked(self, levels: int, source: str = "the grey-to-phase table") -> "Response":
@@ -84,7 +84,7 @@ class Response:
 
     def phases(self, grey: NDArray[np.unsignedinteger]) -> NDArray[np.float64]:
         """Phase of every pixel of a frame, radians."""
-        return self.phase[grey]
+        return np.asarray(self.phase[grey])
 
     def described(self) -> dict[str, Any]:
         """As written to JSON."""

@@ -1,4 +1,4 @@
-"""SLM figures, grey-to-phase tables and displays; the window is compared with a screenshot of a real X display."""
+"""SLM figures, grey-to-phase tables, and displays: the window against a screenshot of a real X display."""
 
 import os
 import shutil
