@@ -126,12 +126,11 @@ def _fit(picture: Picture, shape: tuple[int, int]) -> Picture:
 
 
 def _middle_psf(bundle: Artefact, spec: BundleSpec) -> tuple[float, Picture]:
-    """The bank's middle depth (metres), and its PSF at the middle field, at superpixels ``[colour, y,
+    """The bank's middle depth (metres), and its PSF nearest to the axis, at superpixels ``[colour, y,
     x]``."""
     with np.load(bundle.file(PSF_BANK)) as stored:
-        bank, depths = stored["psf"], stored["depths"]
-    middle = len(depths) // 2
-    psf = bank[middle]
-    if psf.ndim == 4:
-        psf = psf[len(psf) // 2]
-    return float(depths[middle]), superpixel_bank(psf, spec.camera.binning).astype(np.float32)
+        bank, depths, fields = stored["psf"], np.atleast_1d(stored["depths"]), np.atleast_2d(stored["fields"])
+    middle = np.argsort(depths)[len(depths) // 2]
+    on_axis = np.argmin(np.linalg.norm(fields, axis=1))
+    psf = superpixel_bank(bank[middle, on_axis], spec.camera.binning)
+    return float(depths[middle]), psf.astype(np.float32)

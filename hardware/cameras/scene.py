@@ -20,7 +20,8 @@ from opticaldr.hardware.cameras.camera import CameraInfo, RawFrame
 from opticaldr.models.optics import SensorSpec, expose_raw, form_image, response_pattern
 
 EXPOSURE = 0.01
-"""Seconds in which a scene value of 1 fills the well at gain 1."""
+LEVEL = 0.8
+"""Fraction of the well that a scene value of 1 fills in `EXPOSURE` seconds at gain 1."""
 
 
 class SceneEnded(Refusal):
@@ -87,7 +88,9 @@ class SceneCamera:
         scene = next(self._scenes, None)
         if scene is None:
             raise SceneEnded("the source has no more frames", "give a longer one, or fewer --frames")
-        ideal = np.moveaxis(np.asarray(scene, np.float32), -1, 0) * np.float32(self._exposure / EXPOSURE)
+        ideal = np.moveaxis(np.asarray(scene, np.float32), -1, 0) * np.float32(
+            LEVEL * self._exposure / EXPOSURE
+        )
         masked = self._unmask_at is None or self._count < self._unmask_at
         self._count += 1
         image = np.maximum(form_image(ideal, self._psf), 0) if masked else ideal
