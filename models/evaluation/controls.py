@@ -10,10 +10,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from opticaldr.errors import Refusal
-from opticaldr.models.evaluation.alignment import FloatArray
+from opticaldr.models.evaluation.spots import Spots
 from opticaldr.models.evaluation.views import LowResolutionView, PsfView, View, mean_width
-from opticaldr.models.optics import OpticsSpec, noll_to_nm, psf, psf_bank, zernike_height
+from opticaldr.models.optics import OpticsSpec, noll_to_nm
 
 MILD_BLUR = 1.0
 """Standard deviation in pixels of the positive control's blur: the attackers have to see through it."""
@@ -59,37 +58,23 @@ def matched_controls(
         seed: of the random mask.
     """
     count = len(depths)
-    rng = np.random.default_rng(seed)
-    floor = dict(spec.mask.start)
     # Each mode tilts the rim as much as any other: the slope of R_n^m there is (n(n + 2) - m²)/2.
+    rng = np.random.default_rng(seed)
     rim = {j: (n * (n + 2) - m * m) / 2 for j in range(5, RANDOM_MODES + 1) for n, m in [noll_to_nm(j)]}
-    direction = {j: float(rng.standard_normal() / slope) for j, slope in rim.items()}
-    # Twice the samples, so that a control may be steeper than the lens it is set beside.
-    fine = spec.pupil.model_copy(update={"samples": 2 * spec.pupil.samples})
-    spec = spec.model_copy(update={"pupil": fine})
-
-    def height(shape: dict[int, float], size: float) -> FloatArray:
-        coefficients = {j: floor.get(j, 0.0) + size * shape.get(j, 0.0) for j in floor.keys() | shape.keys()}
-        return zernike_height(coefficients, spec).astype(np.float32)
-
-    def width_of(shape: dict[int, float], size: float) -> float:
-        # One wavelength is enough, and the shortest is the one that has to be sampled best.
-        surface, shortest = height(shape, size), min(spec.sensor.wavelengths)
-        psfs = [psf(surface, spec, (shortest,), depth, shape=(window, window)) for depth in depths]
-        return mean_width(np.stack(psfs))
-
-    def bank(shape: dict[int, float]) -> FloatArray:
-        size = _matched(lambda s: width_of(shape, s), width, start=2e-6)
-        return np.asarray(psf_bank(height(shape, size), spec, depths, shape=(window, window)), np.float32)
-
+    masks = {
+        "defocus only": {4: 1.0},
+        "random Zernikes": {j: rng.standard_normal() / s for j, s in rim.items()},
+    }
     # The circle that holds half of a Gaussian has the radius 1.177 sigma; of a square of side k, 0.399 k.
     blur = _matched(lambda s: mean_width(gaussian_view(s, 1, "").bank), width, start=max(width / 1.177, 0.1))
-    return [
+    views: list[View] = [
         gaussian_view(blur, count, "Gaussian blur"),
         LowResolutionView(max(1, round(width / 0.399)), count),
-        PsfView("defocus only", bank({4: 1.0})),
-        PsfView("random Zernikes", bank(direction)),
     ]
+    for name, shape in masks.items():
+        spots = Spots(shape, spec, depths)
+        views.append(PsfView(name, spots.bank(_matched(spots.width, width, start=1e-5), window)))
+    return views
 
 
 def _matched(width_of: Callable[[float], float], width: float, start: float, steps: int = 8) -> float:
@@ -101,11 +86,7 @@ def _matched(width_of: Callable[[float], float], width: float, start: float, ste
     """
     size, best = start, (np.inf, start)
     for _ in range(steps):
-        try:
-            reached = width_of(size)
-        except Refusal:  # sampled too coarsely at this size
-            size *= 0.7
-            continue
+        reached = width_of(size)
         error = abs(reached / width - 1)
         best = min(best, (error, size))
         if error < SETTLED:

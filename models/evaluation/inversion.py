@@ -61,7 +61,7 @@ def _transforms(
     frames: FloatArray, psf: NDArray[np.floating]
 ) -> tuple[NDArray[np.complex64], NDArray[np.complex64], _Crop]:
     rows, columns = frames.shape[1:3]
-    crop = _Crop(rows, columns, max(psf.shape[-2:]))
+    crop = _Crop(rows, columns, 2 * max(psf.shape[-2:]))
     kernel = np.zeros((psf.shape[0], *crop.size), np.float32)
     kernel[:, : psf.shape[-2], : psf.shape[-1]] = psf
     kernel = np.roll(kernel, (-((psf.shape[-2] - 1) // 2), -((psf.shape[-1] - 1) // 2)), (-2, -1))

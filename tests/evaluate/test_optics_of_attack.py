@@ -9,6 +9,7 @@ from opticaldr.models.evaluation.alignment import align, similarity, template
 from opticaldr.models.evaluation.controls import gaussian_psf, gaussian_view, matched_controls
 from opticaldr.models.evaluation.faces import Faces
 from opticaldr.models.evaluation.inversion import richardson_lucy, wiener
+from opticaldr.models.evaluation.spots import Spots
 from opticaldr.models.evaluation.views import (
     LowResolutionView,
     PsfView,
@@ -92,10 +93,19 @@ def test_energy_survives_resampling_from_an_odd_window():
 
 
 def test_controls_are_as_wide_as_the_lens_they_are_set_beside():
-    spec, depths = preset("clinic"), (0.9,)
+    spec, depths = preset("clinic"), (0.45, 0.9)
     for control in matched_controls(3.0, spec, depths, window=25, seed=0):
         assert mean_width(control.bank) == pytest.approx(3.0, rel=0.12), control.name
-        assert control.bank.shape[:2] == (1, 3)
+        assert control.bank.shape[:2] == (2, 3)
+
+
+def test_a_spot_of_rays_is_the_wave_optical_psf_as_superpixels_see_it():
+    spec = preset("clinic")
+    shape = {4: 6e-6, 7: 3e-6}
+    rays = Spots(shape, spec, [0.45]).bank(1.0, 15)
+    wave = psf_bank(zernike_height(shape, spec), spec, [0.45], shape=(15, 15))
+    assert np.abs(rays - wave).sum((2, 3)).max() < 0.12
+    assert mean_width(rays) == pytest.approx(mean_width(wave), rel=0.05)
 
 
 def test_both_inversions_bring_a_noise_free_blur_back_towards_the_scene(people):
