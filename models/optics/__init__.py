@@ -19,6 +19,7 @@ Typical use::
 * Arrays are upright images: a point on the right of the scene is on the right of the array. Use odd sides for PSFs.
 """
 
+from opticaldr.models.optics.field_varying import FieldVaryingPsf
 from opticaldr.models.optics.geometry import face_width, magnification, pupil_mask, pupil_positions
 from opticaldr.models.optics.imaging import form_image
 from opticaldr.models.optics.optic import Optic
@@ -51,6 +52,7 @@ from opticaldr.models.optics.zernike import (
 
 __all__ = [
     "COLOURS",
+    "FieldVaryingPsf",
     "LensSpec",
     "MaskSpec",
     "Material",

@@ -21,7 +21,7 @@ from opticaldr.models.optics.specs import OpticsSpec
 GUARD = 2.25
 """Finer sampling than the rays need, for the light that diffraction throws beyond them: see docs/optics.md."""
 
-FEWEST = 96
+FEWEST = 128
 """Samples along one side that a pupil gets however small the window."""
 
 
@@ -51,7 +51,8 @@ def steepness(height: Array, spec: OpticsSpec, wavelength: float, depth: float, 
     index = spec.mask.material.index(wavelength)
     path = map_step = 0.0
     for axis, fixed, inside in _fixed_steps(spec, depth, field, values.dtype.str):
-        step = np.diff(values, axis=axis)
+        with np.errstate(invalid="ignore"):  # infinities, which `_peak` refuses
+            step = np.diff(values, axis=axis)
         step *= inside
         map_step = max(map_step, _peak(step))
         step *= index - 1
@@ -70,7 +71,7 @@ def samples_needed(steep: Steepness, spec: OpticsSpec, wavelength: float, depth:
     step = steep.at(spec.mask.material.index(wavelength), depth)
     pitch, distance = spec.pupil.pitch, spec.sensor_distance
     if step > wavelength / 2 and not spec.mask.stepped:
-        enough = int(np.ceil(spec.pupil.samples * 2 * step / wavelength))
+        enough = int(np.ceil(1.1 * spec.pupil.samples * 2 * step / wavelength))
         raise Refusal(
             f"the wavefront changes by {step / wavelength:.2f} waves between samples of height at "
             f"{wavelength * 1e9:.0f} nm",
@@ -95,7 +96,7 @@ def check_sampling(height: Array, spec: OpticsSpec) -> None:
     steep = steepness(height, spec, wavelength, spec.scene.far, (0.0, 0.0))
     step = steep.height * (steep.index - 1)
     if step > wavelength / 2:
-        enough = int(np.ceil(spec.pupil.samples * 2 * step / wavelength))
+        enough = int(np.ceil(1.1 * spec.pupil.samples * 2 * step / wavelength))
         raise Refusal(
             f"the mask's phase is aliased: {step / wavelength:.2f} waves between samples at "
             f"{wavelength * 1e9:.0f} nm, where half a wave is the limit",

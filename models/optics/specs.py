@@ -280,7 +280,11 @@ class OpticsSpec(_Spec):
 
 def load_spec(path: Path) -> OpticsSpec:
     """Read a spec from a TOML file; a mistake in it is refused with the name of the field."""
-    return _parse(path.read_text(encoding="utf-8"), str(path))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise Refusal(f"{path} is missing", "name a TOML file that exists, or a preset") from None
+    return _parse(text, str(path))
 
 
 def preset(name: str) -> OpticsSpec:
