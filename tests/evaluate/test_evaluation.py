@@ -1,0 +1,209 @@
+"""A whole evaluation, small: what it writes, what it refuses, and where the two ends come out."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import typer
+from typer.testing import CliRunner
+
+from opticaldr.artefacts import create, open_artefact
+from opticaldr.cli.evaluate import evaluate as verb
+from opticaldr.errors import Refusal
+from opticaldr.models.evaluation import evaluation
+from opticaldr.models.evaluation.evaluation import Budget, evaluate, simulated_study
+from opticaldr.models.evaluation.faces import Faces, check_disjoint, check_repeated
+from opticaldr.models.evaluation.metrics import Interval
+from opticaldr.models.evaluation.retraining import Schedule
+from opticaldr.models.evaluation.subject import Subject, read_subject
+from opticaldr.models.evaluation.views import PsfView, half_energy_width, sharp
+from opticaldr.models.networks import FACTORS, Compact, FactorScale, TemporalHead, save_networks
+from opticaldr.models.optics import Optic, preset, psf_bank, zernike_height
+
+TINY = Budget(
+    train=(24, 3, 2),
+    tune=6,
+    test=(12, 3, 1),
+    crop=48,
+    clean=Schedule(12),
+    attack=Schedule(2),
+    utility=1,
+    replicates=40,
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small(tmp_path_factory):
+    """A tiny budget, few clips, and a cache of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(evaluation.BUDGETS, "quick", TINY)
+        patch.setattr(evaluation, "JUDGED_ON", 4)
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def spec():
+    return preset("clinic")
+
+
+@pytest.fixture(scope="module")
+def design(tmp_path_factory, spec):
+    with create("design", tmp_path_factory.mktemp("made") / "design", seed=0) as draft:
+        Optic(spec, zernike_height({4: 3e-6, 6: 2e-6}, spec)).write(draft.path)
+        scale = FactorScale.of(torch.randn(8, len(FACTORS), generator=torch.Generator().manual_seed(0)))
+        save_networks(draft.path / "networks.safetensors", Compact(), TemporalHead(), scale)
+    return draft.sealed()
+
+
+@pytest.fixture(scope="module")
+def found(design, tmp_path_factory):
+    return evaluate(design, tmp_path_factory.mktemp("judged") / "evaluation", seed=1)
+
+
+def test_the_evaluation_descends_from_what_it_judged_and_holds_a_page(found, design):
+    again = open_artefact(found.path, kind="evaluation")
+    assert again.manifest.parents == (design.id,)
+    page = again.file("report.html").read_text()
+    assert page.count("data:image/png;base64") >= 3
+    assert "Worst case" in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+
+
+def test_the_headline_is_the_strongest_attack_on_the_lens(found):
+    metrics = found.json("metrics.json")
+    rows = [row for study in metrics["studies"] for row in study["rows"] if row["optic"] == "design"]
+    assert metrics["headline"]["auc"] == max((row["auc"] for row in rows), key=lambda auc: auc[0])
+    assert {row["attacker"] for row in rows} == {"A0 off the shelf", "A1 retrained", "A3 Wiener"}
+    assert {row["protocol"] for row in rows} == {"clean gallery", "captures only"}
+    for row in rows:
+        value, low, high = row["auc"]
+        assert 0 <= low <= value <= high <= 1
+
+
+def test_every_control_is_there_and_the_blurred_ones_are_as_wide_as_the_lens(found):
+    optics = found.json("metrics.json")["studies"][0]["optics"]
+    matched = {"Gaussian blur", "low resolution", "defocus only", "random Zernikes"}
+    assert set(optics) == {"design", "clean", "mild blur (positive control)"} | matched
+    for name in matched - {"low resolution"}:  # whole pixels cannot match a narrow blur
+        assert optics[name]["ee50"] == pytest.approx(optics["design"]["ee50"], rel=0.15), name
+
+
+def test_networks_of_the_artefact_are_judged_beside_the_constant_predictor(found):
+    figures = found.json("metrics.json")["depression"]
+    assert set(figures) == {"mae", "rmse", "ccc", "constant_mae", "mae_reduction"}
+    mae, rmse = figures["mae"][0], figures["rmse"][0]
+    assert 0 < mae <= rmse < 63
+
+
+def test_what_was_computed_once_is_not_computed_again_and_says_the_same(found, design, tmp_path):
+    stages = []
+    again = evaluate(
+        design, tmp_path / "again", seed=1, progress=lambda stage, done, total: stages.append(stage)
+    )
+    assert "train attacker" not in stages
+    assert "train recogniser" not in stages
+    assert again.json("metrics.json") == found.json("metrics.json")
+
+
+def test_a_measured_bank_is_used_and_one_of_other_distances_is_refused(tmp_path, spec):
+    height, depths, fields = zernike_height({4: 5e-6}, spec), [0.5, 0.9], [(0.2, 0.0), (0.0, 0.0)]
+    raw = psf_bank(height, spec, depths, fields=fields, shape=(8 * 11, 8 * 11), binned=False)
+
+    def calibration(name: str, at: list[float]):
+        with create("calibration", tmp_path / name, seed=0) as draft:
+            Optic(spec, np.zeros_like(height)).write(draft.path)
+            np.savez(draft.path / "psf.npz", psf=raw.astype(np.float32), depths=at, fields=fields)
+        return draft.sealed()
+
+    subject = read_subject(calibration("good", depths))
+    assert subject.measured
+    assert subject.depths == (0.5, 0.9)
+    expected = raw[:, 1].reshape(2, 3, 11, 8, 11, 8).sum((3, 5))
+    np.testing.assert_allclose(subject.view.bank, expected, atol=1e-5)
+    with pytest.raises(Refusal, match="calibration of this design"):
+        read_subject(calibration("far", [5.0, 9.0]))
+
+
+def test_an_artefact_without_optics_is_refused(tmp_path):
+    with create("head", tmp_path / "head", seed=0) as draft:
+        (draft.path / "x.json").write_text("{}")
+    with pytest.raises(Refusal, match=r"no optics\.json"):
+        read_subject(draft.sealed())
+
+
+def test_photographs_without_a_recogniser_and_an_occupied_out_are_refused_before_any_work(design, tmp_path):
+    with pytest.raises(Refusal, match="--recogniser"):
+        evaluate(design, tmp_path / "new", faces=tmp_path)
+    with pytest.raises(Refusal, match="exists already"):
+        evaluate(design, tmp_path)
+
+
+def test_people_met_in_training_and_people_with_one_picture_are_refused():
+    def faces(people: list[int]) -> Faces:
+        n = len(people)
+        return Faces(
+            np.zeros((n, 4, 4, 3), np.float32),
+            np.array(people),
+            np.arange(n),
+            np.zeros((n, 5, 2), np.float32),
+            np.zeros(n, int),
+        )
+
+    with pytest.raises(Refusal, match="1 people are both"):
+        check_disjoint(faces([0, 1, 2]), faces([2, 3]))
+    with pytest.raises(Refusal, match="1 of 2 people have a single picture"):
+        check_repeated(faces([0, 0, 1]))
+    with pytest.raises(Refusal, match="1 person"):
+        check_repeated(faces([0, 0]))
+
+
+def test_the_verb_prints_one_object_and_exits_with_1_if_nothing_was_proven(design, tmp_path, monkeypatch):
+    app = typer.Typer()
+    app.command()(verb)
+    out = tmp_path / "spoken"
+    said = CliRunner().invoke(app, [str(design.path), "--out", str(out), "--seed", "1", "--json"])
+    result = json.loads(said.stdout)
+    assert said.exit_code == (0 if result["valid"] else 1)
+    assert result["headline"]["attacker"]
+    assert CliRunner().invoke(app, []).exit_code == 2
+    assert CliRunner().invoke(app, [str(design.path), "--stage"]).exit_code == 2
+
+
+def test_a_study_whose_attackers_are_blind_or_whose_protocol_leaks_proves_nothing(spec):
+    subject = Subject(spec, (0.6,), replace(sharp(1), name="design"), measured=False)
+    study = simulated_study(subject, "quick", seed=1)
+    blind = replace(
+        study,
+        rows=[
+            replace(row, figures={**row.figures, "auc": Interval(0.6, 0.5, 0.7)})
+            if "mild" in row.view
+            else row
+            for row in study.rows
+        ],
+    )
+    leaking = replace(study, null=Interval(0.7, 0.6, 0.8))
+    assert any("mild blur" in fault for fault in blind.faults)
+    assert any("names shuffled" in fault for fault in leaking.faults)
+
+
+@pytest.mark.slow
+def test_a_sharp_lens_and_a_constant_frame_come_out_at_the_two_ends(spec, monkeypatch):
+    monkeypatch.setitem(evaluation.BUDGETS, "quick", replace(TINY, train=(60, 3, 2), test=(40, 4, 1)))
+    sharp_lens = simulated_study(
+        Subject(spec, (0.6,), replace(sharp(1), name="design"), False), "quick", seed=2
+    )
+    assert sharp_lens.worst().auc.low > 0.95
+    assert not sharp_lens.faults
+
+    class Dark(PsfView):
+        def optical_image(self, scenes, depth):
+            return np.full_like(scenes, 0.3)
+
+    side = 9
+    flat = np.full((1, 3, side, side), 1 / side**2, np.float32)
+    constant = simulated_study(Subject(spec, (0.6,), Dark("design", flat), False), "quick", seed=2)
+    assert all(row.auc.low < 0.5 < row.auc.high or row.auc.value < 0.6 for row in constant.of("design"))
+    assert half_energy_width(flat[0, 0]) > 0
