@@ -29,6 +29,7 @@ _SYSCALLS = {
     "dup": (32, 23),
 }
 _NOBODY_THERE = 0x7FFFFFFF
+_STOPPED = (errno.EPERM, errno.EACCES, errno.EAFNOSUPPORT)  # the last where a whole family of sockets is off
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -133,7 +134,7 @@ def _stopped(attempt: Callable[[], object]) -> bool:
     try:
         attempt()
     except OSError as error:
-        return error.errno in (errno.EPERM, errno.EACCES)
+        return error.errno in _STOPPED
     return False
 
 

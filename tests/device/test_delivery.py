@@ -1,10 +1,16 @@
 """Delivery: everything in the log arrives, in order, and repeats do no harm."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 
+import numpy as np
 import pytest
 
-from opticaldr.device.audit import AuditLog, read_log
+from opticaldr.artefacts import create_key
+from opticaldr.device.audit import AuditLog, read_log, verify_log
 from opticaldr.device.delivery import FIRST_PAUSE, LONGEST_PAUSE, Delivery, NdjsonFile, Undeliverable
 
 
@@ -98,3 +104,42 @@ def test_a_cursor_of_another_log_starts_over(log, tmp_path):
     clinic = Clinic()
     Delivery(log.path, clinic, tmp_path, clock=Clock()).pump()
     assert clinic.taken == [1]
+
+
+LOG_AND_DELIVER = """
+import sys, time; from pathlib import Path
+from opticaldr.artefacts import load_key
+from opticaldr.device.audit import AuditLog
+from opticaldr.device.delivery import Delivery, NdjsonFile
+folder = Path(sys.argv[1])
+with AuditLog(folder / "audit.ndjson", load_key(folder / "key")) as log:
+    delivery = Delivery(log.path, NdjsonFile(folder / "out.ndjson"), folder, clock=time.monotonic)
+    delivery.pump()
+    while "once" not in sys.argv:
+        print(log.append("estimate", {"x": "y" * 400})["hash"], flush=True)
+        delivery.pump()
+"""
+
+
+@pytest.mark.parametrize("kills", [8, pytest.param(200, marks=pytest.mark.slow)])
+def test_killed_at_random_moments_nothing_is_lost_and_nothing_comes_twice(tmp_path, kills):
+    """A child logs and delivers as fast as it can and says what is safe; it is killed again and again."""
+    key = create_key(tmp_path / "key")
+    command = [sys.executable, "-c", LOG_AND_DELIVER, tmp_path]
+    rng = np.random.default_rng(1)
+    acknowledged = []
+    for _ in range(kills):
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        said = [child.stdout.readline()]
+        time.sleep(float(rng.uniform(0, 0.03)))
+        child.send_signal(signal.SIGKILL)
+        said += child.stdout.readlines()
+        child.wait()
+        acknowledged += [line.strip() for line in said if line.endswith("\n")]
+    subprocess.run([*command, "once"], check=True)
+    verify_log(tmp_path / "audit.ndjson", key.public_key())
+    logged = [e["hash"] for e in read_log(tmp_path / "audit.ndjson") if e["kind"] == "estimate"]
+    delivered = [json.loads(line)["hash"] for line in (tmp_path / "out.ndjson").read_bytes().splitlines()]
+    assert len(acknowledged) >= kills
+    assert set(acknowledged) <= set(logged)
+    assert delivered == logged

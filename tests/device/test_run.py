@@ -192,6 +192,40 @@ def test_eye_writes_nothing_anywhere_and_reports_to_nobody(bundle, tmp_path, mon
     }
 
 
+def test_no_frame_reaches_the_memory_of_voice_or_a_file(bundle, tmp_path, maker_key):
+    artefact, spec = verify_bundle(bundle, load_public_key(Path(f"{maker_key}.pub")))
+    with open_rig(artefact, spec, "simulated", "simulated:0", seed=9) as rig, rig.camera as camera:
+        camera.capture()
+        frames = [camera.capture().raw for _ in range(WINDOW)]
+    marks = [frame[SIDE // 2, 100:140].tobytes() for frame in frames[WINDOW - 4 : WINDOW]]
+    process = voice_process(bundle, tmp_path, interval=1, seed=9)
+    wait_for(tmp_path, "estimate")
+    assert holds(os.getpid(), marks)  # the search finds what is there
+    assert not holds(process.pid, marks)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert written
+    assert not any(mark in written for mark in marks)
+
+
+def holds(pid: int, marks: list[bytes]) -> bool:
+    """Whether any of the marks is in the writable memory of a process."""
+    maps = [line.split() for line in Path(f"/proc/{pid}/maps").read_text().splitlines()]
+    with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        for extent, mode, *_ in maps:
+            low, high = (int(part, 16) for part in extent.split("-"))
+            if mode.startswith("rw"):
+                try:
+                    memory.seek(low)
+                    content = memory.read(high - low)
+                except (OSError, OverflowError):
+                    continue
+                if any(mark in content for mark in marks):
+                    return True
+    return False
+
+
 def test_neither_process_needs_torch(bundle, tmp_path, monkeypatch):
     blocked = tmp_path / "blocked"
     for name in ("torch", "lightning_fabric", "safetensors", "onnx", "sklearn"):
@@ -295,3 +329,19 @@ def test_nothing_is_heard_after_the_farewell():
     ears.accept(Record(kind=Kind.FAREWELL, session=bytes(16), sequence=1).pack(), 100.0)
     with pytest.raises(voice.BadRecord, match="does not belong"):
         ears.accept(Record(kind=Kind.FAREWELL, session=bytes(16), sequence=2).pack(), 100.0)
+
+
+def test_the_unit_in_the_docs_is_hardened(tmp_path):
+    import re
+    import shutil
+
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("no systemd-analyze here")
+    page = (Path(__file__).parents[2] / "docs" / "deploy.md").read_text()
+    unit = tmp_path / "opticaldr.service"
+    unit.write_text(re.search(r"```ini\n(.*?)```", page, re.DOTALL)[1])
+    command = ["systemd-analyze", "security", "--offline=true", "--threshold=15", str(unit)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if "unrecognized option" in done.stderr:
+        pytest.skip("this systemd-analyze cannot look at files")
+    assert done.returncode == 0, done.stdout
