@@ -30,7 +30,7 @@ class _Part(BaseModel):
 
 
 class CameraMode(_Part):
-    """The mode that the camera must be put into: raw frames of another kind mean something else to the graph."""
+    """The mode that the camera must be in: raw frames of another kind mean something else to the graph."""
 
     rows: Count
     columns: Count

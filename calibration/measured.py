@@ -54,7 +54,7 @@ def read_measured(calibration: Artefact, *, accept_failed_gates: bool = False) -
     depths, fields = np.atleast_1d(depths), np.atleast_2d(fields)
     if bank.ndim != 5 or bank.shape[:3] != (len(depths), len(fields), 3):
         raise Refusal(
-            f"{calibration.path}: psf.npz holds {bank.shape} for {len(depths)} depths and {len(fields)} fields",
+            f"{calibration.path}: psf.npz is {bank.shape} for {len(depths)} depths and {len(fields)} fields",
             "calibrate again: [depth, field, colour, y, x] is expected",
         )
     if not np.isfinite(bank).all():

@@ -40,6 +40,7 @@ def export(
     calibration: Artefact,
     key: Ed25519PrivateKey,
     out: Path | None = None,
+    seed: int = 0,
     progress: Progress = lambda stage, done, total: None,
     *,
     accept_failed_gates: bool = False,
@@ -51,6 +52,7 @@ def export(
         calibration: of the camera; the head must have been adapted to it, or the design be its ancestor.
         key: signs the bundle.
         out: the folder to make; ``runs/bundle-<id>`` if not given.
+        seed: of the subjects and the noise that parity is measured on.
         progress: called as ``progress(stage, done, total)``.
         accept_failed_gates: go on although a quality gate of the calibration failed.
 
@@ -83,7 +85,7 @@ def export(
         interlock=interlock,
         opset=OPSET,
     )
-    with create("bundle", out, parents=[networks, calibration]) as draft:
+    with create("bundle", out, parents=[networks, calibration], seed=seed) as draft:
         frame, clip = FrameGraph(network, spec.camera).eval(), HeadGraph(head).eval()
         raw = torch.zeros(spec.camera.rows, spec.camera.columns, dtype=torch.uint16)
         window = torch.zeros(spec.window.frames, spec.embedding)
@@ -93,10 +95,10 @@ def export(
         progress("graphs", 1, 2)
         write_graph(clip, window, draft.path / HEAD_GRAPH, "window", ["mean", "sigma"], about["head"])
         progress("graphs", 2, 2)
-        parity = measure_parity(draft.path, network, head, measured, spec, progress)
+        parity = measure_parity(draft.path, network, head, measured, spec, seed, progress)
         if not parity["worst_estimate_difference"] <= TOLERANCE:
             raise NotTheSame(
-                f"the graphs differ from the networks by {parity['worst_estimate_difference']:.3g} BDI points "
+                f"the graphs differ from the networks by {parity['worst_estimate_difference']:.3g} points "
                 f"(at most {TOLERANCE} is accepted)",
                 "report this with the versions of torch, onnx and onnxruntime",
             )
@@ -152,8 +154,8 @@ def metadata(spec: BundleSpec) -> dict[str, dict[str, str]]:
     camera = spec.camera
     frame = {
         "opticaldr.input": f"raw: {camera.bayer} digital numbers, uint16 [{camera.rows}, {camera.columns}]",
-        "opticaldr.outputs": f"embedding: float32 [{spec.embedding}]; superpixels: linear RGB in fractions of full "
-        "scale, float32 [3, y, x], to stay inside the device",
+        "opticaldr.outputs": f"embedding: float32 [{spec.embedding}]; superpixels: linear RGB in fractions "
+        "of full scale, float32 [3, y, x], to stay inside the device",
     }
     head = {
         "opticaldr.input": f"window: embeddings, oldest first, {spec.window.fps:g} a second, float32 "

@@ -28,6 +28,7 @@ def measure_parity(
     head: TemporalHead,
     measured: Measured,
     spec: BundleSpec,
+    seed: int,
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> dict[str, Any]:
     """Run the same raw frames through the graphs (onnxruntime) and the networks (torch, NumPy before it).
@@ -37,6 +38,7 @@ def measure_parity(
         network, head: what they were made from, in evaluation mode.
         measured: PSFs and sensor.
         spec: window and camera mode.
+        seed: of subjects and noise.
         progress: called as ``progress("parity", done, total)``.
 
     Returns:
@@ -52,7 +54,7 @@ def measure_parity(
     for clip in range(CLIPS):
         graph: list[NDArray[np.float32]] = []
         torch_side: list[NDArray[np.float32]] = []
-        for raw in raw_frames(measured, spec.window.frames, spec.window.fps, clip):
+        for raw in raw_frames(measured, spec.window.frames, spec.window.fps, seed, clip):
             embedding, superpixels = runs[1].frame(raw)
             again, _ = runs[2].frame(raw)
             expected = bin_raw(raw, measured.spec.sensor)
@@ -77,7 +79,7 @@ def measure_parity(
     }
 
 
-def raw_frames(measured: Measured, frames: int, fps: float, clip: int) -> list[NDArray[np.uint16]]:
+def raw_frames(measured: Measured, frames: int, fps: float, seed: int, clip: int) -> list[NDArray[np.uint16]]:
     """A simulated subject as the camera reads it, Bayer frames; each superpixel's light lies evenly on its
     pixels.
     """
@@ -85,10 +87,10 @@ def raw_frames(measured: Measured, frames: int, fps: float, clip: int) -> list[N
     sensor, rows = spec.sensor, len(measured.depths)
     at = clip % rows
     axis = int(np.argmin(np.linalg.norm(measured.fields, axis=1)))
-    filmed = SimulatedSubjects(clip).clip(
+    filmed = SimulatedSubjects(seed).clip(
         clip, 0, frames, sensor.binned_shape, face_width(spec, measured.depths[at]), fps=fps
     )
-    rng = np.random.default_rng(clip)
+    rng = np.random.default_rng((seed, clip))
     spread = np.ones((sensor.binning, sensor.binning), np.float32)
     raw = []
     for frame in filmed.frames:

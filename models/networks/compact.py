@@ -1,4 +1,4 @@
-"""The network for the device: one captured frame to an embedding, and from there what is seen in the frame."""
+"""The network for the device: one captured frame to an embedding, and from there what is seen in it."""
 
 import torch
 from torch import Tensor, nn
@@ -41,5 +41,5 @@ class Compact(nn.Module):
         return torch.relu(self.embed(self.features(frames)))
 
     def factors(self, embeddings: Tensor) -> Tensor:
-        """Embeddings ``[n, embedding]`` to standardised factors ``[n, factors]``, in the order of `FACTORS`."""
+        """Embeddings ``[n, embedding]`` to standardised factors ``[n, factors]``, ordered as `FACTORS`."""
         return self.auxiliary(embeddings)

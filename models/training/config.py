@@ -24,19 +24,19 @@ class _Config(BaseModel):
 class SubjectsConfig(_Config):
     """Who is filmed, how often and from how far."""
 
-    train: Annotated[int, Field(ge=8, le=100_000)] = 56
+    train: Annotated[int, Field(ge=8, le=100_000)] = 160
     """People that everything is trained on."""
-    test: Annotated[int, Field(ge=4, le=100_000)] = 20
+    test: Annotated[int, Field(ge=4, le=100_000)] = 40
     """People that are never trained on, on whom every figure is taken."""
-    sessions: Annotated[int, Field(ge=2, le=1000)] = 4
+    sessions: Annotated[int, Field(ge=2, le=1000)] = 2
     """Recordings of each person."""
-    frames: Annotated[int, Field(ge=4, le=10_000)] = 16
+    frames: Annotated[int, Field(ge=4, le=10_000)] = 12
     """Frames of each recording, which is also the head's window."""
     fps: Annotated[float, Field(gt=0, le=120)] = 1.0
     depths: Annotated[tuple[Annotated[float, Field(ge=0.05, le=100)], ...], Field(min_length=1)] = (
-        0.45,
+        0.5,
         0.65,
-        0.95,
+        0.85,
     )
     """Metres from pupil to subject."""
 
@@ -44,11 +44,11 @@ class SubjectsConfig(_Config):
 class LensConfig(_Config):
     """Learning the lens with the network, against an adversary."""
 
-    steps: Count = 160
+    steps: Count = 200
     batch: Annotated[int, Field(ge=16, le=4096)] = 36
     modes: Annotated[tuple[Annotated[int, Field(ge=4, le=2000)], ...], Field(min_length=1)] | None = None
     """Noll indices that are learned; all from 4 up to the preset's ``mask.modes`` if not given."""
-    start: Annotated[float, Field(ge=0, le=50)] = 1.0
+    start: Annotated[float, Field(ge=0, le=50)] = 0.4
     """Root mean square of the first coefficients, micrometres."""
     tolerance: Annotated[float, Field(ge=0, le=10)] = 0.05
     """Fabrication error drawn in every batch: standard deviation of each coefficient, micrometres."""
@@ -60,7 +60,7 @@ class LensConfig(_Config):
     multiplier_rate: Rate = 0.5
     lens_rate: Rate = 0.08
     """Adam's rate for the coefficients, micrometres a step."""
-    network_rate: Rate = 2e-3
+    network_rate: Rate = 3e-3
     adversary_rate: Rate = 2e-3
     psf: Annotated[int, Field(ge=3, le=1001)] = 41
     """Side of the PSF in superpixels, odd."""
@@ -86,9 +86,9 @@ class DesignConfig(_Config):
     preset: str = "clinic"
     subjects: SubjectsConfig = SubjectsConfig()
     lens: LensConfig = LensConfig()
-    networks: FitConfig = FitConfig(steps=80)
+    networks: FitConfig = FitConfig(steps=200, rate=3e-3)
     """Network on what the finished lens captures."""
-    recogniser: FitConfig = FitConfig(steps=120)
+    recogniser: FitConfig = FitConfig(steps=150)
     """Adversary trained from scratch on what the finished lens captures: the read-out."""
     head: FitConfig = FitConfig(steps=300, batch=64, rate=3e-3)
     checkpoint_every: Count = 20
@@ -98,7 +98,7 @@ class DesignConfig(_Config):
 class FinetuneConfig(_Config):
     """`opticaldr finetune`. The lens is fixed."""
 
-    subjects: SubjectsConfig = SubjectsConfig(train=40, test=16)
+    subjects: SubjectsConfig = SubjectsConfig(train=80, test=40)
     adapt: Literal["normalisation", "all"] = "all"
     """What of the frame network may change; the temporal head always does."""
     anchor: Annotated[float, Field(ge=0, le=100)] = 1e-3

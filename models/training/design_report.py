@@ -42,28 +42,30 @@ def write_report(
     score, adversary = metrics["score"], metrics["adversary"]
     report = Report(
         "A learned lens",
-        f"Preset {optic.spec.name}, learned in {config.lens.steps} steps on simulated subjects. Every figure is taken "
-        "on people that nothing was trained on, through wave-optical PSFs. Simulated scores have no clinical meaning.",
+        f"Preset {optic.spec.name}, learned in {config.lens.steps} steps on simulated subjects. Every figure "
+        "is taken on people that nothing was trained on, through wave-optical PSFs. Simulated scores have no "
+        "clinical meaning.",
     )
     report.section("The mask").figure(
         _surface(optic), "Height map of the mask over the pupil.", "Height map with contour lines."
     )
     report.figure(
         _spots(camera.bank, config.subjects.depths),
-        "PSF at the trained distances, red, green and blue together, on superpixels, square root of the energy.",
+        "PSF at the trained distances on superpixels, all colours together, square root of the energy.",
         "One spot for each distance.",
     )
     report.figure(
         transfer_figure(
             {f"{d} m": psf for d, psf in zip(config.subjects.depths, camera.bank.numpy(), strict=True)}
         ),
-        "Modulation transfer of green: mean over all orientations, and the range over them, against spatial frequency.",
+        "Modulation transfer of green against spatial frequency: mean over orientations, and their range.",
         "Curves falling from one.",
     )
     report.section("A face").image(
-        face_sheet(people, [None, camera]), "Unseen simulated people: the scene above, what the sensor
-        delivers below.", "Rows of faces, sharp above and blurred below.",
-    )  # fmt: skip
+        face_sheet(people, [None, camera]),
+        "Unseen simulated people: the scene above, what the sensor delivers below.",
+        "Rows of faces, sharp above and blurred below.",
+    )
     report.section("What can still be read").table(
         ["factor", "R² on unseen people"], [[name, metrics["factors"][name]] for name in (*FACTORS, "mean")]
     )
@@ -77,9 +79,9 @@ def write_report(
     )
     report.section("Who can still be recognised").text(
         f"A recogniser trained from scratch on captured frames reaches a verification AUC of "
-        f"{adversary['auc']:.3f} on unseen people (0.5 is chance; {adversary['auc_training_people']:.3f} on the people it was "
-        f"trained on). It was trained briefly, on {metrics['subjects']['train']} people: read it as a lower bound. What "
-        "the strongest attackers reach is the business of opticaldr evaluate."
+        f"{adversary['auc']:.3f} on unseen people (0.5 is chance; {adversary['auc_training_people']:.3f} on "
+        f"the people it was trained on). It was trained briefly, on {metrics['subjects']['train']} people: read "
+        "it as a lower bound. What the strongest attackers reach is the business of opticaldr evaluate."
     )
     report.section("How it was learned").figure(
         _path(history, config),
@@ -90,13 +92,15 @@ def write_report(
 
 
 def face_sheet(people: Pool, cameras: Sequence[Camera | None], count: int = 6) -> NDArray[np.uint8]:
-    """A row of faces for each camera (None: the scene itself), sRGB bytes ``[y, x, 3]``, all equally bright."""
+    """A row of faces for each camera (None: the scenes), sRGB bytes ``[y, x, 3]``, all equally bright."""
     chosen = torch.linspace(0, len(people) - 1, count).long()
     scenes, view = people.frames[chosen, 0].float(), people.view[chosen]
     bright = scenes.mean(dim=(1, 2, 3), keepdim=True)
     rows = []
     for camera in cameras:
-        seen = scenes if camera is None else camera.capture(scenes, view)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            seen = scenes if camera is None else camera.capture(scenes, view)
         seen = seen * bright / seen.mean(dim=(1, 2, 3), keepdim=True).clamp(min=1e-6)
         rows.append(np.concatenate(list(srgb_bytes(seen.permute(0, 2, 3, 1).numpy())), axis=1))
     return np.concatenate(rows, axis=0).repeat(2, axis=0).repeat(2, axis=1)

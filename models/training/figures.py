@@ -13,7 +13,7 @@ from opticaldr.models.training.privacy import pair_scores, verification_auc
 
 @torch.no_grad()
 def embed(network: Compact | Recogniser, scenes: Pool, camera: Camera, seed: int) -> Tensor:
-    """Embeddings ``[r, t, e]`` of every frame as the camera sees it; the network is put into evaluation mode."""
+    """Embeddings ``[r, t, e]`` of every frame as the camera sees it; puts the network in evaluation mode."""
     network.eval()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -23,7 +23,7 @@ from opticaldr.models.training.loop import Progress, Work
 from opticaldr.models.training.pool import Pool, film
 
 OTHER_PEOPLE = 1_000_000
-"""First number of the simulated subjects that networks are adapted and tested on: the design never met them."""
+"""First number of the subjects that networks are adapted and tested on: the design never met them."""
 
 
 def finetune(

@@ -1,4 +1,4 @@
-"""The page of an adaptation: how far the built optics are from the designed ones, and what adapting mended."""
+"""The page of an adaptation: how far the built optics are from the design, and what adapting mended."""
 
 from pathlib import Path
 from typing import Any
@@ -35,8 +35,8 @@ def write_report(
     titles = ("as designed", "as built, not adapted", "as built, adapted")
     report = Report(
         "Adapted to the built optics",
-        f"Figures are taken on {metrics['subjects']['test']} simulated people that neither the design nor the "
-        "adaptation has met.",
+        f"Figures are taken on {metrics['subjects']['test']} simulated people that neither the design nor "
+        "the adaptation has met.",
     )
     rows: list[list[Any]] = [
         ["factor error (1 - mean R²)", *(metrics[state]["factor_error"] for state in states)],
@@ -77,7 +77,9 @@ def write_report(
 
 def _sentence(what: str, closed: float | None) -> str:
     if closed is None:
-        return f"The {what} of the networks as designed is hardly larger on the built optics: there is no gap to close."
+        return (
+            f"The {what} is hardly larger on the built optics than on the design: there is no gap to close."
+        )
     return (
         f"Adapting closes {100 * closed:.0f} % of the gap in {what} between the built optics and the design."
     )

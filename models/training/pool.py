@@ -16,9 +16,7 @@ from opticaldr.models.training.config import SubjectsConfig
 
 Progress = Callable[[str, int, int], None]
 
-SHIFT = 6
-"""Superpixels by which a face may be moved within the frame when its picture is varied."""
-TINT = 0.12
+TINT = 0.1
 """Standard deviation of the logarithm of each colour's gain when a picture is varied."""
 _MIRROR = torch.tensor([-1.0 if name in ("gaze_x", "yaw", "roll") else 1.0 for name in FACTORS])
 
@@ -61,7 +59,7 @@ class Pool:
         )
 
     def draw(self, sessions: Tensor) -> tuple[Tensor, Tensor]:
-        """One frame of each session ``[n]``, varied: mirrored, moved and tinted at random.
+        """One frame of each session ``[n]``, varied: mirrored and tinted at random.
 
         A few hundred people are few; what a network must not learn from them is varied away. Draws from
         torch's global generator.
@@ -74,14 +72,8 @@ class Pool:
         mirrored = torch.rand(len(sessions)) < 0.5
         scenes[mirrored] = scenes[mirrored].flip(-1)
         factors = torch.where(mirrored[:, None], factors * _MIRROR, factors)
-        padded = torch.nn.functional.pad(scenes, [SHIFT] * 4, mode="replicate")
-        rows, columns = scenes.shape[-2:]
-        corners = torch.randint(2 * SHIFT + 1, (len(scenes), 2)).tolist()
-        moved = [
-            scene[:, y : y + rows, x : x + columns] for scene, (y, x) in zip(padded, corners, strict=True)
-        ]
         tint = torch.exp(TINT * torch.randn(len(scenes), 3, 1, 1))
-        return tint * torch.stack(moved), factors
+        return tint * scenes, factors
 
 
 def film(

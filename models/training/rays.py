@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from opticaldr.errors import Refusal
 from opticaldr.models.optics import OpticsSpec, zernike
 
 FINE = 3  # landing cells along a superpixel's side: bilinear splatting blurs by one cell
@@ -53,7 +54,7 @@ class Rays:
         self.side = side
 
     def psf(self, coefficients: Tensor, depth: int) -> Tensor:
-        """Energy fractions ``[colour, side, side]`` of Zernike coefficients in metres, at one of the depths."""
+        """Energy fractions ``[colour, side, side]`` of coefficients in metres, at one of the depths."""
         bend = torch.einsum("m,mar->ar", coefficients, self.slopes)
         landing = self.path[depth] + self.index[:, None, None] * bend  # [colour, (x, y), ray]
         return torch.stack([_splat(x, y, self.side) for x, y in landing])
@@ -73,7 +74,10 @@ def _path_slope(
 ) -> NDArray[np.float64]:
     """Gradient of the source's sphere less the sphere that the stock lens takes to a point, [2, ray]."""
     if spec.lens is None:
-        raise ValueError("rays are traced for optics with a stock lens")
+        raise Refusal(
+            f"the optics {spec.name} have no stock lens, and a lens is learned beside one",
+            "use preset clinic",
+        )
     towards = np.stack([x, y])
     square = x**2 + y**2
     slope: NDArray[np.float64] = towards / np.sqrt(depth**2 + square)

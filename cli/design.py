@@ -1,0 +1,72 @@
+"""``opticaldr design``: learn a lens and its networks."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from opticaldr.cli.options import Json, Out, Seed
+
+
+def design(
+    preset: Annotated[
+        str | None,
+        typer.Option(help="Optics to start from, in place of the config's.", show_default="clinic"),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="TOML file with what differs from the defaults, or 'full'.", show_default=False),
+    ] = None,
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="Print the whole config as TOML and stop.")
+    ] = False,
+    show_optics: Annotated[
+        Path | None,
+        typer.Option(
+            help="Draw the optics before learning into this HTML file and stop.", show_default=False
+        ),
+    ] = None,
+    out: Out = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Learn a lens that keeps expression and loses identity, with its networks, on simulated subjects.
+
+    The defaults take about two minutes on two cores; --config full is for a workstation. Stopped with Ctrl-C
+    or killed, the same command goes on where it was.
+    """
+    from opticaldr.cli.config import one_line_errors
+    from opticaldr.cli.console import progress_bar, tell
+    from opticaldr.models.training.config import DesignConfig, config_toml, load_config
+
+    with one_line_errors(config or "the defaults", DesignConfig):
+        settings = load_config(DesignConfig, config)
+    if preset is not None:
+        settings = settings.model_copy(update={"preset": preset})
+    if print_config:
+        typer.echo(config_toml(settings), nl=False)
+        return
+    if show_optics is not None:
+        from opticaldr.models.training.optics_report import write_optics_report
+
+        write_optics_report(show_optics, settings)
+        tell({"report": show_optics}, as_json=as_json)
+        return
+
+    from opticaldr.models.training import design_lens
+
+    with progress_bar() as progress:
+        made = design_lens(settings, out, seed, progress)
+    metrics = made.json("metrics.json")
+    tell(
+        {
+            "design": made.path,
+            "id": made.id,
+            "factor_r2": metrics["factors"]["mean"],
+            "score_mae": metrics["score"]["mae"],
+            "score_mae_of_the_median": metrics["score"]["constant_mae"],
+            "adversary_auc": metrics["adversary"]["auc"],
+            "report": made.file("report.html"),
+        },
+        as_json=as_json,
+    )

@@ -1,0 +1,35 @@
+"""The optics before anything is learned, drawn for the person who chooses a preset."""
+
+from pathlib import Path
+
+from opticaldr.artefacts import Report
+from opticaldr.models.optics import face_width, preset, zernike_height
+from opticaldr.models.optics.draw import draw_height, draw_mtf, draw_phase, draw_psfs
+from opticaldr.models.training.config import DesignConfig
+
+
+def write_optics_report(path: Path, config: DesignConfig) -> None:
+    """Draw the preset with its starting height map (``mask.start``) at the config's distances, into one page.
+
+    Raises:
+        Refusal: unknown preset.
+    """
+    spec = preset(config.preset)
+    depths = config.subjects.depths
+    height = zernike_height(spec.mask.start, spec)
+    report = Report(
+        f"Optics of the preset {spec.name}",
+        "Before anything is learned: the mask's starting surface and what it does to a point of light.",
+    )
+    report.section("Geometry").table(
+        ["depth / m", "width of a face / superpixels"], [[depth, face_width(spec, depth)] for depth in depths]
+    )
+    report.section("Mask").figure(
+        draw_height(height, spec), "Starting height map.", "A map and its sections."
+    )
+    report.figure(draw_phase(height, spec), "Its phase, modulo one wave.", "One map for each colour.")
+    report.section("Point spread")
+    report.figure(draw_psfs(height, spec, depths), "PSFs at the config's distances.", "A grid of spots.")
+    report.figure(draw_mtf(height, spec, depths), "Modulation transfer.", "Curves that fall from one.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    report.write(path)

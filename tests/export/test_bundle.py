@@ -1,0 +1,158 @@
+"""A bundle is what was exported and signed, to the last byte, and its graphs are the networks."""
+
+import json
+import shutil
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from opticaldr.artefacts import create_key, load_public_key
+from opticaldr.artefacts.bundle import verify_bundle
+from opticaldr.errors import Refusal
+from opticaldr.models.export import NotTheSame, export
+from opticaldr.models.export import bundle as bundle_module
+from opticaldr.models.networks import load_networks
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory):
+    file = tmp_path_factory.mktemp("keys") / "signing.key"
+    return create_key(file), load_public_key(file.with_name("signing.key.pub"))
+
+
+@pytest.fixture(scope="module")
+def bundle(design, calibration, keys, tmp_path_factory):
+    return export(design, calibration, keys[0], tmp_path_factory.mktemp("bundle") / "bundle")
+
+
+def test_the_bundle_verifies_and_says_where_it_comes_from(bundle, design, calibration, keys):
+    opened, spec = verify_bundle(bundle.path, keys[1])
+    assert opened.id == bundle.id
+    assert (spec.design, spec.calibration, spec.networks) == (design.id, calibration.id, design.id)
+    assert {a.id for a in opened.manifest.ancestors} == {design.id, calibration.id}
+    assert spec.window.frames == 6
+    assert bundle.json("parity.json")["worst_estimate_difference"] <= 0.01
+
+
+def test_raw_frames_give_what_torch_gives(bundle, design, spec):
+    network, head, _ = load_networks(design.file("networks.safetensors"), spec.sensor.binned_shape[0])
+    rng = np.random.default_rng(0)
+    raws = rng.integers(
+        spec.sensor.black_level, spec.sensor.white_level, (6, *spec.sensor.shape), dtype=np.uint16
+    )
+    frame = onnxruntime.InferenceSession(bundle.file("frame.onnx"), providers=["CPUExecutionProvider"])
+    clip = onnxruntime.InferenceSession(bundle.file("head.onnx"), providers=["CPUExecutionProvider"])
+    by_graph, by_torch = [], []
+    for raw in raws:
+        embedding, superpixels = frame.run(["embedding", "superpixels"], {"raw": raw})
+        # RGGB, taken apart by hand.
+        light = (raw.astype(float) - spec.sensor.black_level) / (
+            spec.sensor.white_level - spec.sensor.black_level
+        )
+        red = light[::2, ::2].reshape(64, 4, 64, 4).mean((1, 3))
+        blue = light[1::2, 1::2].reshape(64, 4, 64, 4).mean((1, 3))
+        green = (light[::2, 1::2] + light[1::2, ::2]).reshape(64, 4, 64, 4).mean((1, 3)) / 2
+        binned = np.stack([red, green, blue]).astype(np.float32)
+        assert np.abs(superpixels - binned).max() < 1e-5
+        by_graph.append(embedding)
+        with torch.no_grad():
+            by_torch.append(network(torch.from_numpy(binned)[None])[0])
+    mean, sigma = clip.run(["mean", "sigma"], {"window": np.stack(by_graph)})
+    with torch.no_grad():
+        expected = head(torch.stack(by_torch)[None])
+    assert float(mean) == pytest.approx(expected[0].item(), abs=0.01)
+    assert float(sigma) == pytest.approx(expected[1].item(), abs=0.01)
+
+
+def test_graphs_carry_their_documentation_and_nothing_foreign(bundle, design):
+    for name in ("frame.onnx", "head.onnx"):
+        model = onnx.load(bundle.file(name), load_external_data=False)
+        onnx.checker.check_model(model, full_check=True)
+        about = {entry.key: entry.value for entry in model.metadata_props}
+        assert about["opticaldr.design"] == design.id
+        assert "float32" in about["opticaldr.outputs"]
+        assert {opset.domain for opset in model.opset_import} <= {"", "ai.onnx"}
+        assert not any(tensor.external_data for tensor in model.graph.initializer)
+    assert (
+        "uint16"
+        in {p.key: p.value for p in onnx.load(bundle.file("frame.onnx")).metadata_props}["opticaldr.input"]
+    )
+
+
+def test_a_changed_byte_in_any_file_is_detected(bundle, keys, tmp_path):
+    rng = np.random.default_rng(1)
+    names = [*bundle.manifest.files, "manifest.json"]
+    copy = tmp_path / "copy"
+    for name in names:
+        shutil.copytree(bundle.path, copy)
+        content = bytearray((copy / name).read_bytes())
+        content[rng.integers(len(content))] ^= 1 << rng.integers(1, 7)
+        (copy / name).write_bytes(content)
+        try:
+            opened, _ = verify_bundle(copy, keys[1])
+        except Refusal:
+            pass
+        else:  # only the manifest's clock and ancestors' clocks are outside the id
+            assert name == "manifest.json"
+            assert opened.id == bundle.id
+        shutil.rmtree(copy)
+
+
+def test_added_removed_unsigned_or_signed_by_another(bundle, keys, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(bundle.path, copy)
+    (copy / "extra.bin").write_bytes(b"x")
+    with pytest.raises(Refusal, match=r"extra\.bin does not belong"):
+        verify_bundle(copy, keys[1])
+    (copy / "extra.bin").unlink()
+    create_key(tmp_path / "other.key")
+    with pytest.raises(Refusal, match="not signed with this key"):
+        verify_bundle(copy, load_public_key(tmp_path / "other.key.pub"))
+    (copy / "psf.npz").unlink()
+    with pytest.raises(Refusal, match=r"psf\.npz is missing"):
+        verify_bundle(copy, keys[1])
+
+
+def test_resealing_without_the_key_does_not_help(bundle, keys, tmp_path):
+    """Somebody who can compute hashes changes a threshold and every hash above it, but cannot sign."""
+    from opticaldr.artefacts import Manifest
+
+    copy = tmp_path / "copy"
+    shutil.copytree(bundle.path, copy)
+    contents = json.loads((copy / "bundle.json").read_text())
+    contents["interlock"]["ceiling"] = 1.0
+    (copy / "bundle.json").write_text(json.dumps(contents))
+    import hashlib
+
+    manifest = Manifest.model_validate_json((copy / "manifest.json").read_bytes())
+    files = {**manifest.files, "bundle.json": hashlib.sha256((copy / "bundle.json").read_bytes()).hexdigest()}
+    forged = manifest.model_copy(update={"files": files})
+    forged = forged.model_copy(update={"id": forged.content_id()})
+    (copy / "manifest.json").write_text(forged.model_dump_json())
+    with pytest.raises(Refusal, match="not signed with this key"):
+        verify_bundle(copy, keys[1])
+
+
+def test_no_bundle_when_the_graphs_differ(design, calibration, keys, tmp_path, monkeypatch):
+    def worse(*args):
+        return {"worst_estimate_difference": 0.02, "frames": 1}
+
+    monkeypatch.setattr(bundle_module, "measure_parity", worse)
+    with pytest.raises(NotTheSame, match=r"0\.02"):
+        export(design, calibration, keys[0], tmp_path / "bundle")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_calibration_of_another_design_or_with_failed_gates_is_refused(
+    make_design, make_calibration, design, keys, tmp_path
+):
+    stranger = make_design(tmp_path / "stranger", seed=1)
+    failed = make_calibration(tmp_path / "failed", design, passed=False)
+    with pytest.raises(Refusal, match="another design"):
+        export(stranger, failed, keys[0], tmp_path / "bundle")
+    with pytest.raises(Refusal, match="gate snr"):
+        export(design, failed, keys[0], tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()

@@ -1,0 +1,72 @@
+"""Training that is stopped goes on exactly, and ends when the loss is no number."""
+
+import pytest
+import torch
+
+from opticaldr.models.training.loop import Diverged, Work, run_stage
+
+
+def train(work, steps=20, stop_at=None, poison_at=None):
+    torch.manual_seed(3)
+    network = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Dropout(0.3), torch.nn.Linear(8, 1))
+    optimiser = torch.optim.Adam(network.parameters(), 0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 0.01, total_steps=steps)
+
+    def step(number):
+        if number == stop_at:
+            raise KeyboardInterrupt
+        inputs = torch.randn(16, 4)
+        loss = (network(inputs) - inputs.sum(dim=1, keepdim=True)).square().mean()
+        if number == poison_at:
+            loss = loss * float("nan")
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+        return {"loss": loss.item()}
+
+    parts = {"network": network, "optimiser": optimiser, "schedule": schedule}
+    history = run_stage("toy", steps, step, parts, work, seed=5, every=4)
+    return history, torch.cat([p.detach().flatten() for p in network.parameters()])
+
+
+@pytest.mark.parametrize("stop_at", [1, 4, 7, 19])
+def test_stopped_anywhere_it_ends_with_the_same_weights(tmp_path, stop_at):
+    history, weights = train(Work(tmp_path / "a", "toy", "x"))
+    work = Work(tmp_path / "b", "toy", "x")
+    with pytest.raises(KeyboardInterrupt):
+        train(work, stop_at=stop_at)
+    again, weights_again = train(work)
+    assert torch.equal(weights, weights_again)
+    assert again == history
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(tmp_path):
+    work = Work(tmp_path, "toy", "x")
+    with pytest.raises(Diverged, match="step 10") as refusal:
+        train(work, poison_at=10)
+    assert "step 8" in str(refusal.value)
+    kept = work.load("toy")
+    assert len(kept["history"]) == 8
+    assert all(torch.isfinite(value).all() for value in kept["parts"]["network"].values())
+
+
+def test_a_checkpoint_cut_short_while_writing_leaves_the_old_one(tmp_path, monkeypatch):
+    work = Work(tmp_path, "toy", "x")
+    with pytest.raises(KeyboardInterrupt):
+        train(work, stop_at=5)
+    before = work.load("toy")
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(OSError, match="space"):
+        train(work)
+    monkeypatch.undo()
+    assert work.load("toy")["history"] == before["history"]
+
+
+def test_other_work_is_not_picked_up(tmp_path):
+    train(Work(tmp_path, "toy", "one config"))
+    assert Work(tmp_path, "toy", "another config").load("toy") is None
