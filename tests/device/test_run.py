@@ -281,7 +281,7 @@ sequence=sequence,
     [
         (
             "os.write(pipe, os.urandom(64)); os.write(pipe, b'x' * 4096); os.write(pipe, b'y')",
-            "bytes instead of",
+            "checksum",
         ),
         ("hello(); [say(7) for _ in range(3)]", "came instead of"),
         ("hello(); [say(n) for n in range(1, 20)]", "faster than agreed"),
