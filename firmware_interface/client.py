@@ -101,7 +101,6 @@ class Board:
         Raises NoBoard, PortBusy, PortForbidden, WrongDevice, VersionMismatch or NoAnswer.
         """
         self._session.open()
-        self.port.wait(self.info().shutter_time)  # until the board has seen its shutter closed
         return self
 
     def __exit__(
@@ -270,7 +269,10 @@ class Board:
         return self._session.events(timeout)
 
     def on_event(self, listener: Callable[[Event], None]) -> None:
-        """Call ``listener`` with every event, from whichever thread hears it; it may use the board."""
+        """Call ``listener`` with every event, from whichever thread hears it; it may use the board.
+
+        What a listener raises is logged and goes no further.
+        """
         self._session.listeners.append(listener)
 
     def _look(self) -> tuple[BoardState, int, int]:

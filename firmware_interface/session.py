@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import struct
 import threading
@@ -27,6 +28,7 @@ RECONNECT = 5.0  # seconds a lost line may take to come back
 KEEP = 0.05  # seconds between two looks at an idle line
 _HOLD = 0.02  # seconds for which a thread that waits for events holds the line
 
+_LOG = logging.getLogger(__name__)
 _FLASH = "flash the firmware (steps in hardware/board/README.md)"
 
 
@@ -208,6 +210,16 @@ class Session:
         self._sequence = greeting.sequence
         self.patience = greeting.patience_ms * 1e-3
         self._greeted = True
+        self._await_blade(2 * greeting.shutter_ms * 1e-3)
+
+    def _await_blade(self, longest: float) -> None:
+        """Wait until the board has seen whether its shutter closed; the first command may need to know."""
+        until = self.port.now() + longest
+        while self.port.now() < until:
+            kind, state = self._exchange(wire.STATE, b"", ATTEMPTS)
+            if kind == wire.REFUSED or struct.unpack(wire.STATE.answers, state)[0] & wire.SETTLED:
+                return
+            self.port.wait(0.01)
 
     def _stranger(self) -> BoardError:
         """What to say about a port from which no greeting came."""
@@ -298,4 +310,7 @@ class Session:
             except IndexError:  # another thread was quicker
                 return
             for listener in tuple(self.listeners):
-                listener(event)
+                try:
+                    listener(event)
+                except Exception:  # not the concern of whoever was asking, and the keeper must go on
+                    _LOG.exception("a listener failed at %s", event)

@@ -78,13 +78,17 @@ def terminal() -> Iterator[Callable[[list[str] | None], Terminal]]:
 
 
 @pytest.fixture(params=["cpython", "micropython"])
-def board_terminal(
-    request: pytest.FixtureRequest, terminal: Callable[[list[str] | None], Terminal]
-) -> Terminal:
-    """The firmware's own main.py behind a terminal, under CPython and under MicroPython."""
+def board_command(request: pytest.FixtureRequest) -> list[str]:
+    """How to start the firmware's own main.py: under CPython, and under MicroPython."""
     if request.param == "cpython":
-        return terminal([sys.executable, "-c", CPYTHON.format(room=str(ROOM), main=str(MAIN))])
+        return [sys.executable, "-c", CPYTHON.format(room=str(ROOM), main=str(MAIN))]
     found = micropython()
     if found is None:
-        pytest.skip("no MicroPython: install Debian 13's `micropython` or set OPTICALDR_MICROPYTHON")
-    return terminal([found, str(MAIN)])
+        pytest.skip("no MicroPython: run tests/board/get_micropython.sh FOLDER and set OPTICALDR_MICROPYTHON")
+    return [found, str(MAIN)]
+
+
+@pytest.fixture
+def board_terminal(board_command: list[str], terminal: Callable[[list[str] | None], Terminal]) -> Terminal:
+    """The firmware behind a terminal."""
+    return terminal(board_command)

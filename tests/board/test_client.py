@@ -124,6 +124,15 @@ def test_a_listener_may_use_the_board(world: World) -> None:
         assert world.status_light == (1.0, 0.0, 0.0)
 
 
+def test_a_listener_that_fails_disturbs_nobody(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    with Board(SimulatedBoard(world)) as board:
+        board.on_event(lambda event: 1 / 0)
+        board.source(1.0)
+        world.advance(5.0)
+        assert world.source_drive == 1.0  # the keeper still keeps
+    assert "a listener failed" in caplog.text
+
+
 def test_events_come_in_order_and_the_wait_for_them_ends(world: World) -> None:
     with Board(SimulatedBoard(world)) as board:
         board.trigger(1e-3)

@@ -13,7 +13,7 @@ from opticaldr.firmware_interface.errors import BoardLost, BoardWentSafe, NoAnsw
 from opticaldr.firmware_interface.firmware import wire
 from opticaldr.firmware_interface.firmware.application import Application
 from opticaldr.firmware_interface.firmware.hal_sim import Hal
-from opticaldr.firmware_interface.link import Link
+from opticaldr.firmware_interface.link import Link, Port, SerialPort
 from opticaldr.hardware.world import Stage, World
 
 
@@ -31,9 +31,7 @@ def flip(data: bytes, rate: float, rng: random.Random) -> bytes:
 class Line:
     """A port whose line passes every byte through ``out`` (to the board) and ``back`` (to the host)."""
 
-    def __init__(
-        self, board: SimulatedBoard, out: Callable[[bytes], bytes], back: Callable[[bytes], bytes]
-    ) -> None:
+    def __init__(self, board: Port, out: Callable[[bytes], bytes], back: Callable[[bytes], bytes]) -> None:
         self.board, self.out, self.back = board, out, back
         self.name = board.name
         self.now, self.wait, self.every = board.now, board.wait, board.every
@@ -281,6 +279,22 @@ def test_a_calibration_over_a_line_with_bit_errors(seconds: float) -> None:
             f"{seconds:.0f} s: {exposures} exposures, {damaged[0]} damaged transfers, {board.retries} retries"
         )
     assert damaged[0] > seconds / 5
+
+
+def test_bit_errors_on_a_real_line(board_terminal) -> None:
+    """The firmware in a process of its own, three times the bit errors: the light is what was asked last."""
+    rng = random.Random(3)
+
+    def noisy(data: bytes) -> bytes:
+        return flip(data, 3e-4, rng)
+
+    with Board(Line(SerialPort(board_terminal.path), noisy, noisy)) as board:
+        for number in range(40):
+            board.source(number / 40)
+            board.trigger(1e-4)
+            assert board.state().source == pytest.approx(number / 40, abs=1e-3)
+        assert board.state().pulses == 40
+        assert board.retries > 0
 
 
 def damage(stream: list[bytes], rng: random.Random) -> bytes:

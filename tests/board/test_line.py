@@ -68,6 +68,25 @@ def test_a_line_that_dies_is_a_clear_error(board_terminal) -> None:
             board.state()
 
 
+def test_unplugged_and_plugged_in_again(terminal, board_command, tmp_path) -> None:
+    """The port's name stays, what is behind it goes away and comes back restarted."""
+    port = tmp_path / "ttyBoard"
+    first = terminal(board_command)
+    port.symlink_to(first.path)
+    with Board(str(port)) as board:
+        board.source(1.0)
+        first.kill()
+        port.unlink()
+        with pytest.raises(BoardLost, match="check cable and power"):
+            board.state()
+        plugged = threading.Timer(0.5, lambda: port.symlink_to(terminal(board_command).path))
+        plugged.start()
+        assert board.state().source == 0.0
+        board.source(0.5)
+        assert board.state().source == pytest.approx(0.5, abs=1e-3)
+        assert [e.kind for e in board.events(timeout=0.1) if e.kind in ("lost", "back")] == ["lost", "back"]
+
+
 def test_threads_share_a_board(board_terminal) -> None:
     """Six threads ask at once: everyone gets his own answer."""
     wrong: list[object] = []
