@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NOT_TESTED = (
-    "Not tested: learned inversion with a generative network, fusion of many frames, attributes such as sex "
-    "or age, raw frames before binning, attackers with millions of training pictures, and whether people can be "
-    "linked by their estimates over time. An attacker not tried here may do better than the worst case shown."
+    "Not tested: learned inversion with a network, fusion of many frames, attributes such as sex or age, "
+    "raw frames before binning, attackers with millions of training pictures, and whether people can be "
+    "linked by their estimates over time. An attacker not tried here may do better than the worst case."
 )
 
 

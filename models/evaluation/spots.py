@@ -35,8 +35,8 @@ class Spots:
         reach = -spec.sensor_distance / spec.sensor.superpixel
 
         def bend(surface: Floats) -> Floats:
-            slopes = np.stack(np.gradient(surface, spec.pupil.pitch))  # [(y, x), pupil y, pupil x]
-            return np.asarray(reach * slopes[:, inside])
+            along_y, along_x = np.gradient(surface, spec.pupil.pitch)
+            return reach * np.stack([along_y[inside], along_x[inside]])
 
         index = [spec.mask.material.index(wavelength) - 1 for wavelength in spec.sensor.wavelengths]
         self._index = spec.spectral_weights @ np.array(index)  # mean over what each colour sees

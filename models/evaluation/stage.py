@@ -134,7 +134,8 @@ def train_frames(clips: Clips, steps: int, seed: int, progress: Progress, batch:
             optimiser.step()
             pace.step()
             progress("train frame network", step + 1, steps)
-    return network.eval()
+    network.eval()
+    return network
 
 
 def train_head(
@@ -160,4 +161,5 @@ def train_head(
             optimiser.step()
             pace.step()
             progress("train head", step + 1, steps)
-    return head.eval()
+    head.eval()
+    return head

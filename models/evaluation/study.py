@@ -70,11 +70,12 @@ class Study:
         subject: name of the view under test.
         widths: mean EE50 of every view, superpixels.
         recognisers: clean AUC of each off-the-shelf recogniser, of the refused ones too.
+        refused: names of those too weak to be attackers.
         rows: all results.
         by_depth: AUC of the worst case at each depth in metres.
         null: AUC with names shuffled.
         expression: accuracy on the captures of every view, where expressions are known.
-        pictures_shown: ``clean``, ``captured``, and each reconstruction, ``[n, y, x, 3]``.
+        shown: pictures ``clean``, ``captured`` and after each reconstruction, ``[n, y, x, 3]``.
     """
 
     population: str
@@ -135,18 +136,7 @@ def run_study(
         worst = ", ".join(f"{name} {clean_auc[name]}" for name in refused)
         raise Refusal(f"no recogniser knows the clean faces (AUC {worst})", "give a better --recogniser")
     ground = replace(ground, recognisers=[*usable, PixelRecogniser()])
-    seed, depths = ground.seed, subject.depths
-
-    clean = sharp(len(depths))
-    width = mean_width(subject.view.bank)
-    mild = positive_control(len(depths))
-    controls = matched_controls(width, subject.spec, depths, window=WINDOW, seed=seed)
-    plan: list[tuple[View, Sequence[Attack]]] = [
-        (clean, [OffTheShelf()]),
-        (subject.view, ladder(budget)),
-        (mild, [OffTheShelf(), Retrained()]),
-        *((view, [OffTheShelf(), Retrained()]) for view in controls),
-    ]
+    plan = _plan(ground, subject, budget)
     faces_key = store.content_key(*_contents(ground), subject.spec.sensor.model_dump_json())
     rows: list[Row] = []
     expression: dict[str, Interval] = {}
@@ -160,9 +150,10 @@ def run_study(
         rows += found
         if view is subject.view:
             shown |= _shown(view, readings, ground, subject)
-            worst = max(range(len(found)), key=lambda n: found[n].auc.value)
-            gallery, probes = _sides(readings[worst // len(PROTOCOLS)], ground, found[worst].protocol)
-            null = shuffled_null(gallery, probes, seed=seed)
+            strongest = max(range(len(found)), key=lambda n: found[n].auc.value)
+            reading, protocol = readings[strongest // len(PROTOCOLS)], found[strongest].protocol
+            gallery, probes = _sides(reading, ground, protocol)
+            null = shuffled_null(gallery, probes, seed=ground.seed)
             by_depth = _by_depth(gallery, probes, ground, subject, replicates)
         if utility_epochs:
             expression[view.name] = _expression(film, ground, utility_epochs, key)
@@ -181,6 +172,22 @@ def run_study(
         expression,
         shown,
     )
+
+
+def _plan(ground: Ground, subject: Subject, budget: str) -> list[tuple[View, Sequence[Attack]]]:
+    """Gallery and probes of a protocol; one object twice where captures are compared with one another."""
+    depths = subject.depths
+    width = mean_width(subject.view.bank)
+    briefly: list[Attack] = [OffTheShelf(), Retrained()]
+    return [
+        (sharp(len(depths)), [OffTheShelf()]),
+        (subject.view, ladder(budget)),
+        (positive_control(len(depths)), briefly),
+        *(
+            (view, briefly)
+            for view in matched_controls(width, subject.spec, depths, window=WINDOW, seed=ground.seed)
+        ),
+    ]
 
 
 def _clean_figures(ground: Ground, replicates: int) -> tuple[dict[str, Interval], list[str]]:

@@ -90,7 +90,7 @@ def balanced_accuracy(
 
     def accuracy(multiplicity: Floats) -> list[float]:
         shares = [
-            (multiplicity @ hit) / max(multiplicity @ count, 1e-9)
+            float(multiplicity @ hit) / max(float(multiplicity @ count), 1e-9)
             for hit, count in zip(hits, counts, strict=True)
         ]
         return [float(np.mean(shares))]

@@ -87,7 +87,7 @@ class LowResolutionView:
         k, (rows, columns) = self.factor, scenes.shape[1:3]
         padded = np.pad(scenes, ((0, 0), (0, -rows % k), (0, -columns % k), (0, 0)), "edge")
         blocks = padded.reshape(len(scenes), padded.shape[1] // k, k, padded.shape[2] // k, k, 3).mean((2, 4))
-        return blocks.repeat(k, 1).repeat(k, 2)[:, :rows, :columns]
+        return np.asarray(blocks.repeat(k, 1).repeat(k, 2)[:, :rows, :columns], np.float32)
 
 
 def sharp(depths: int) -> PsfView:
