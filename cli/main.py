@@ -7,7 +7,20 @@ from typing import Any
 
 import typer
 
-from opticaldr.cli import doctor, show
+from opticaldr.cli import (
+    audit,
+    board,
+    demo,
+    design,
+    doctor,
+    evaluate,
+    export,
+    fabricate,
+    finetune,
+    inspect,
+    run,
+    show,
+)
 from opticaldr.errors import Refusal
 
 app = typer.Typer(
@@ -23,8 +36,21 @@ app = typer.Typer(
 # Typer may bring its own copy of click, so the class of usage errors is reached through its public subclass.
 UsageError: Any = typer.BadParameter.__bases__[0]
 
-for verb in (show.show, doctor.doctor):
+for verb in (
+    demo.demo,
+    design.design,
+    fabricate.fabricate,
+    inspect.inspect,
+    finetune.finetune,
+    export.export,
+    evaluate.evaluate,
+    run.run,
+    show.show,
+    doctor.doctor,
+):
     app.command()(verb)
+for name, instrument in (("board", board.board), ("audit", audit.app)):
+    app.add_typer(instrument, name=name)
 
 
 def main() -> None:
