@@ -82,10 +82,13 @@ from opticaldr.artefacts import open_artefact
 from opticaldr.artefacts.bundle import SPEC, BundleSpec
 from opticaldr.device import confinement
 from opticaldr.device.estimator import Estimator
-from opticaldr.device.eye import RING_SLOTS, Eye, Mouth, Orders
+from opticaldr.device.eye import RING_SLOTS
 from opticaldr.device.interlock import InterlockWatch
+from opticaldr.device.mouth import Mouth
+from opticaldr.device.orders import Orders
 from opticaldr.device.ring import FrameRing
 from opticaldr.device.rig import open_rig
+from opticaldr.device.sight import Sight
 from opticaldr.hardware.cameras import RawFrame
 
 path, frames, threads, confined = Path(sys.argv[1]), *map(int, sys.argv[2:])
@@ -107,18 +110,18 @@ estimator, replay = Estimator(bundle, spec, threads=threads), Replay()
 reading, writing = os.pipe()
 ring = FrameRing(RING_SLOTS, (spec.camera.rows, spec.camera.columns))
 orders = Orders(bundle=path, key="0" * 64, pipe=writing, interval=1)
-eye = Eye(replay, estimator, InterlockWatch.of(bundle, spec), ring, Mouth(orders))
+sight = Sight(replay, estimator, InterlockWatch.of(bundle, spec), ring, Mouth(orders))
 raw, out = kept[0].raw, os.dup(1)
 watch = InterlockWatch.of(bundle, spec)
 superpixels = estimator.understand(raw)[1]
 for _ in range(20):
-    eye.look(); estimator._frame.run(None, {estimator._frame_input: raw}); watch.look(superpixels)
+    sight.look(); estimator._frame.run(None, {estimator._frame_input: raw}); watch.look(superpixels)
 if confined:
     flaws = [f.flaw for f in confinement.confine(ring, [writing, out]) if f.flaw]
     assert flaws == ["write to standard error"][:len(flaws)], flaws
 whole, bare, interlock, wall = [], [], [], []
 for _ in range(frames):
-    assert eye.look()
+    assert sight.look()
     wall.append(time.perf_counter() - replay.given[0])
     whole.append(time.process_time() - replay.given[1])
     start = time.process_time()

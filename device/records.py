@@ -152,12 +152,11 @@ class Record(BaseModel):
             raise BadRecord(f"{len(data)} bytes instead of {SIZE}")
         if _CRC.unpack_from(data, SIZE - _CRC.size)[0] != zlib.crc32(data[: -_CRC.size]):
             raise BadRecord("the checksum is wrong")
-        magic, version, kind, session, sequence, moment, estimate, sigma, quality, event, *rest = (
-            _BODY.unpack_from(data)
-        )
+        magic, version, *fields = _BODY.unpack_from(data)
         if magic != MAGIC or version != VERSION:
             raise BadRecord(f"magic {magic!r}, version {version} instead of {MAGIC!r}, {VERSION}")
-        margin, frames, dropped, latency, latency_p99, protections = rest
+        kind, session, sequence, moment, estimate, sigma, quality, event, margin, *counts = fields
+        frames, dropped, latency, latency_p99, protections = counts
         if quality & ~sum(Quality):
             raise BadRecord(f"unknown quality flags {quality:#x}")
         try:

@@ -16,9 +16,10 @@ from opticaldr.device.audit import AuditLog, public_hex
 from opticaldr.device.budget import BITS_PER_ESTIMATE, FACE_IMAGE_BITS, bits_per_hour
 from opticaldr.device.confinement import Protection
 from opticaldr.device.delivery import Delivery, NdjsonFile
-from opticaldr.device.eye import TRIPPED, Orders
+from opticaldr.device.hearing import name_of
+from opticaldr.device.orders import TRIPPED, Orders
 from opticaldr.device.records import Event
-from opticaldr.device.voice import Session, listen, name_of
+from opticaldr.device.voice import Session, listen
 from opticaldr.errors import Refusal
 
 LOG, KEY, ESTIMATES = "audit.ndjson", "device.key", "estimates.ndjson"

@@ -19,11 +19,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from opticaldr.device.audit import AuditLog
-from opticaldr.device.budget import MOMENT_SLACK, RateLimit
 from opticaldr.device.confinement import EVERY, NONE, Protection
 from opticaldr.device.delivery import Delivery
-from opticaldr.device.eye import Orders
-from opticaldr.device.records import SIZE, BadRecord, Event, Kind, Quality, Record
+from opticaldr.device.hearing import Hearing, in_words, name_of
+from opticaldr.device.orders import Orders
+from opticaldr.device.records import SIZE, BadRecord, Event, Kind, Record
 from opticaldr.device.stop import StopSign
 from opticaldr.errors import Refusal
 
@@ -39,53 +39,6 @@ _TICK = 0.25  # seconds
 
 class Suspicion(Exception):
     """Eye has broken the rules of the pipe too often."""
-
-
-@dataclass
-class Hearing:
-    """Checks records against what only an honest eye would send: its session, its order, its clock, its rate.
-
-    Args:
-        session: what every record must carry.
-        interval: least seconds between records in the long run.
-    """
-
-    session: bytes
-    interval: float
-
-    def __post_init__(self) -> None:
-        self._sequence = 0
-        self._began = self._listened = 0.0
-        self._last: Kind | None = None
-        # Eye keeps to the same limit by its own clock; a token more forgives the rounding of moments.
-        self._limit = RateLimit(self.interval, spare=1.0)
-
-    def silence(self, now: float) -> None:
-        """Note that the pipe was empty at ``now``: what comes next was said later."""
-        self._listened = now
-
-    def accept(self, data: bytes, now: float) -> Record:
-        """The record in ``data``, read at ``now`` (monotonic seconds); `BadRecord` says what is wrong with
-        it."""
-        record = Record.unpack(data)
-        if record.session != self.session:
-            raise BadRecord("it is from another session")
-        if record.sequence != self._sequence:
-            raise BadRecord(f"record {record.sequence} came instead of {self._sequence}")
-        if (record.kind is Kind.HELLO) is not (record.sequence == 0) or self._last is Kind.FAREWELL:
-            raise BadRecord(f"a {record.kind.name} does not belong here")
-        if record.kind is Kind.HELLO:
-            self._began = self._listened = now
-        earliest, latest = (moment - self._began for moment in (self._listened, now))
-        if not earliest - MOMENT_SLACK <= record.moment <= latest + MOMENT_SLACK:
-            raise BadRecord(f"it says second {record.moment}, and it is {earliest:.0f} to {latest:.0f}")
-        speaks = record.kind is Kind.ESTIMATE or record.event is Event.OPTICS_IN_DOUBT
-        if speaks and not self._limit.allow(record.moment):
-            raise BadRecord("records come faster than agreed")
-        self._sequence += 1
-        self._listened = now
-        self._last = record.kind
-        return record
 
 
 @dataclass
@@ -207,31 +160,6 @@ def _hear(
         session.event = record.event
     elif record.kind is Kind.FAREWELL:
         session.farewell = record
-
-
-def in_words(record: Record) -> dict[str, Any]:
-    """A record as the log and the sinks tell it: only what its kind says, flags by name."""
-    body: dict[str, Any] = {
-        "key": f"{record.session.hex()}:{record.sequence}",
-        "moment": record.moment,
-        "quality": [name_of(flag) for flag in Quality if flag in record.quality],
-    }
-    if record.kind is Kind.HELLO:
-        body["protections"] = [name_of(p) for p in Protection if p in Protection(record.protections)]
-        return body
-    body["interlock_margin"] = record.margin / 100
-    if record.kind is Kind.ESTIMATE:
-        body |= {"estimate": record.estimate, "sigma": record.sigma, "latency": record.latency}
-    elif record.kind is Kind.EVENT:
-        body["event"] = name_of(record.event)
-    else:
-        body |= {name: getattr(record, name) for name in ("frames", "dropped", "latency", "latency_p99")}
-    return body
-
-
-def name_of(member: Quality | Protection | Event) -> str:
-    """A flag as it is written for people: lower case, spaces."""
-    return (member.name or "").lower().replace("_", " ")
 
 
 def _started(orders: Orders, token: bytes) -> dict[str, Any]:

@@ -5,12 +5,12 @@ import pytest
 from device_bundle import blurring_bank, small_clinic
 
 from opticaldr.calibration.interlock import derive_interlock, stop_band, superpixel_bank
-from opticaldr.device.eye import Count
 from opticaldr.device.interlock import InterlockWatch
 from opticaldr.device.quality import QualityWatch
 from opticaldr.device.records import MAX_LATENCY, Quality
 from opticaldr.device.rig import at_pace
 from opticaldr.device.ring import FrameRing
+from opticaldr.device.sight import Count
 from opticaldr.hardware.cameras.scene import SceneCamera, SceneEnded
 from opticaldr.models.data import SimulatedSubjects
 from opticaldr.models.optics import expose

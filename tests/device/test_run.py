@@ -19,7 +19,8 @@ from opticaldr.device import voice
 from opticaldr.device.audit import read_log, verify_log
 from opticaldr.device.confinement import EVERY, Protection
 from opticaldr.device.estimator import Estimator
-from opticaldr.device.records import Event, Kind, Record
+from opticaldr.device.hearing import Hearing
+from opticaldr.device.records import BadRecord, Event, Kind, Record
 from opticaldr.device.rig import open_rig
 from opticaldr.device.run import run
 from opticaldr.errors import Refusal
@@ -266,7 +267,8 @@ def test_a_graph_that_is_not_what_the_bundle_says_is_refused(tmp_path, key: Ed25
 HOSTILE = (
     """
 import json, os, sys, time
-from opticaldr.device.records import Event, Kind, Quality, Record
+from opticaldr.device.hearing import Hearing
+from opticaldr.device.records import BadRecord, Event, Kind, Quality, Record
 orders = json.loads(sys.argv[1]); pipe, session = orders["pipe"], bytes.fromhex(orders["session"])
 say = lambda sequence, kind=Kind.ESTIMATE, **f: os.write(pipe, Record(kind=kind, session=session,
 sequence=sequence,
@@ -312,7 +314,7 @@ def test_development_mode_marks_every_record(bundle, tmp_path):
 
 
 def hearing(interval=10.0):
-    ears = voice.Hearing(bytes(16), interval)
+    ears = Hearing(bytes(16), interval)
     ears.accept(Record(kind=Kind.HELLO, session=bytes(16), sequence=0).pack(), 100.0)
     return ears
 
@@ -327,7 +329,7 @@ def test_a_record_that_waited_in_the_pipe_is_taken():
 def test_nothing_is_heard_after_the_farewell():
     ears = hearing()
     ears.accept(Record(kind=Kind.FAREWELL, session=bytes(16), sequence=1).pack(), 100.0)
-    with pytest.raises(voice.BadRecord, match="does not belong"):
+    with pytest.raises(BadRecord, match="does not belong"):
         ears.accept(Record(kind=Kind.FAREWELL, session=bytes(16), sequence=2).pack(), 100.0)
 
 
