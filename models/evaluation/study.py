@@ -175,7 +175,7 @@ def run_study(
 
 
 def _plan(ground: Ground, subject: Subject, budget: str) -> list[tuple[View, Sequence[Attack]]]:
-    """Gallery and probes of a protocol; one object twice where captures are compared with one another."""
+    """Every view with the attackers it meets: ceiling, lens, positive control, matched controls."""
     depths = subject.depths
     width = mean_width(subject.view.bank)
     briefly: list[Attack] = [OffTheShelf(), Retrained()]
