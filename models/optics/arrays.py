@@ -14,13 +14,10 @@ Array = Any
 
 
 def like(values: NDArray[Any], reference: Array) -> Array:
-    """`values` in the library, precision and device of `reference` (complex stays complex)."""
+    """`values` in the library, precision and device of `reference`."""
     xp = array_api_compat.array_namespace(reference)
-    single = reference.dtype in (xp.float32, xp.complex64)
-    if np.iscomplexobj(values):
-        dtype = np.complex64 if single else np.complex128
-    else:
-        dtype = np.float32 if single else np.float64
+    single = reference.dtype == xp.float32
+    dtype = np.float32 if single else np.float64
     return xp.asarray(np.ascontiguousarray(values, dtype=dtype), device=array_api_compat.device(reference))
 
 

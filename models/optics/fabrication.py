@@ -1,7 +1,8 @@
 """What a process does to a height map, as layers that training can see through.
 
-Every layer takes a height map [y, x] in metres (NumPy or torch) and gives one. `as_made` applies those that the spec's mask names,
-in the order of a real process: it cannot exceed its range, folds, rounds to its levels, blurs, and errs.
+Every layer takes a height map [y, x] in metres (NumPy or torch) and gives one. `as_made` applies those that
+the spec's mask names, in the order of a real process: it cannot exceed its range, folds, rounds to its
+levels, blurs, and errs.
 """
 
 import array_api_compat
@@ -58,7 +59,7 @@ def quantise(height: Array, levels: int, span: float) -> Array:
 
 
 def blur(height: Array, feature: float) -> Array:
-    """Gaussian blur of full width `feature`, in samples, at half maximum; a constant stays constant up to the border."""
+    """Gaussian blur of full width `feature` at half maximum, in samples; keeps a constant up to the border."""
     position = centred(height.shape[-1], 1.0)
     sigma = feature / np.sqrt(8 * np.log(2))
     weights = np.exp(-((position[:, None] - position) ** 2) / (2 * sigma**2))
@@ -71,8 +72,8 @@ def height_error(
 ) -> NDArray[np.float64]:
     """Height errors [y, x] in metres with the standard deviation of an even distribution within ± tolerance.
 
-    Independent samples are so distributed. With a `correlation` length in samples (1/e of the autocorrelation) they are
-    Gaussian, low-pass filtered.
+    Independent samples are so distributed. With a `correlation` length in samples (1/e of the
+    autocorrelation) they are Gaussian, low-pass filtered.
     """
     if correlation == 0:
         return rng.uniform(-tolerance, tolerance, shape)

@@ -1,8 +1,9 @@
 """A PSF that changes over the field, as a few convolutions.
 
-PSFs measured or computed at some points of the field are stacked and decomposed (SVD) into a few kernels; each PSF is a
-weighted sum of them, and the weights, interpolated over the image, tell how much of each kernel a point of the scene gets. The
-image is then Σ_r (weight_r · scene) ∗ kernel_r (Flicker and Rigaut, J. Opt. Soc. Am. A 22, 504, 2005).
+PSFs measured or computed at some points of the field are stacked and decomposed (SVD) into a few kernels;
+each PSF is a weighted sum of them, and the weights, interpolated over the image, tell how much of each kernel
+a point of the scene gets. The image is then Σ_r (weight_r · scene) ∗ kernel_r (Flicker and Rigaut, J. Opt.
+Soc. Am. A 22, 504, 2005).
 """
 
 from dataclasses import dataclass
@@ -35,8 +36,8 @@ class FieldVaryingPsf:
 
         Args:
             bank: [field, colour, y, x].
-            positions: where in the image each PSF was taken, [field, (x, y)] in pixels from the image's centre; three
-                or more that do not lie on a line.
+            positions: where in the image each PSF was taken, [field, (x, y)] in pixels from the image's
+                centre; three or more that do not lie on a line.
             shape: rows and columns of the image.
             rank: number of kernels, at most the number of fields.
         """

@@ -1,9 +1,9 @@
 """Fourier sums between two centred grids, as real matrix products that use the symmetry of both grids.
 
-U(u) = Σ_s P(s) exp(ik u·s), with s and u symmetric about 0, splits along each axis into cos(kus), even in s and in u, and
-i·sin(kus), odd in both. So the input is folded into its even and odd part, only the outputs u ≥ 0 are computed, and the four
-quadrants (±u_y, ±u_x) follow by adding and subtracting: a quarter of the multiplications of the plain complex
-product, none of them complex.
+U(u) = Σ_s P(s) exp(ik u·s), with s and u symmetric about 0, splits along each axis into cos(kus), even in s
+and in u, and i·sin(kus), odd in both. So the input is folded into its even and odd part, only the outputs u ≥
+0 are computed, and the four quadrants (±u_y, ±u_x) follow by adding and subtracting: a quarter of the
+multiplications of the plain complex product, none of them complex.
 """
 
 from functools import lru_cache
@@ -36,8 +36,8 @@ def fourier_power(pupil: Array, k: float, s: tuple[Floats, Floats], u: tuple[Flo
     (even_even, even_odd), (odd_even, odd_odd) = _fold(even, 2), _fold(odd, 2)
     cc, ss = even_even @ cos_x.T, odd_odd @ sin_x.T
     cs, sc = even_odd @ sin_x.T, odd_even @ cos_x.T
-    # U(σ_y u_y, σ_x u_x) = cc − σ_y σ_x ss + i(σ_x cs + σ_y sc); a sign common to both terms leaves |U| alone,
-    # and one between them conjugates nothing: the planes are complex, so the four powers differ.
+    # U(σ_y u_y, σ_x u_x) = cc − σ_y σ_x ss + i(σ_x cs + σ_y sc); a sign common to both terms leaves |U|
+    # alone, and one between them conjugates nothing: the planes are complex, so the four powers differ.
     along, across = cc - ss, cc + ss
     plus, minus = cs + sc, cs - sc
     right_down, left_up = _power(along, plus, 1), _power(along, plus, -1)

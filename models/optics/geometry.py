@@ -20,7 +20,7 @@ ON_AXIS: Field = (0.0, 0.0)
 
 def centred(count: int, pitch: float) -> NDArray[np.float64]:
     """Positions of `count` samples at `pitch` with the origin in their middle (between two where even)."""
-    return (np.arange(count) - (count - 1) / 2) * pitch
+    return (np.arange(count, dtype=np.float64) - (count - 1) / 2) * pitch
 
 
 def pupil_positions(spec: OpticsSpec) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -1,7 +1,7 @@
 """From scene to irradiance: linear, non-circular convolution with the PSF.
 
-An image the size of the scene needs no transform the size of scene plus PSF: circular wrap-around may spoil whatever is cut
-away, so rows + ⌈PSF/2⌉ suffice. Rows that are cut away are never transformed back.
+An image the size of the scene needs no transform the size of scene plus PSF: circular wrap-around may spoil
+whatever is cut away, so rows + ⌈PSF/2⌉ suffice. Rows that are cut away are never transformed back.
 """
 
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ from opticaldr.models.optics.arrays import Array
 def form_image(scene: Array, psf: Array) -> Array:
     """Image of `scene` through `psf`: the size of the scene, dark beyond the scene's border.
 
-    The middle of the PSF is where a point's light goes. An odd side has a middle pixel; an even side has its middle
-    between two, and the image moves by half a pixel to the right or down.
+    The middle of the PSF is where a point's light goes. An odd side has a middle pixel; an even side has its
+    middle between two, and the image moves by half a pixel to the right or down.
 
     Args:
         scene: linear irradiance of the ideal image [..., colour, y, x], upright.

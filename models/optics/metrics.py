@@ -27,7 +27,8 @@ def rms_spot(psf: NDArray[np.floating], pitch: float) -> float:
 
 
 def encircled_radius(psf: NDArray[np.floating], pitch: float, fraction: float = 0.5) -> float:
-    """Radius in metres, around the centroid, of the circle that holds `fraction` of the window's energy (EE50, EE80 …).
+    """Radius in metres, around the centroid, of the circle that holds `fraction` of the window's energy
+    (EE50, EE80 …).
 
     Each pixel's energy is spread evenly over its area.
     """
@@ -64,9 +65,11 @@ def mtf50(psf: NDArray[np.floating], pitch: float) -> float:
 def registered(
     psf: NDArray[np.floating], reference: NDArray[np.floating]
 ) -> tuple[Floats, tuple[float, float]]:
-    """`psf` moved onto `reference` by the sub-pixel shift of highest correlation, and that shift (x, y) in pixels.
+    """`psf` moved onto `reference` by the sub-pixel shift of highest correlation, and that shift (x, y) in
+    pixels.
 
-    The peak of the cross-correlation is found on the pixel grid and refined by Newton's method on its Fourier sum.
+    The peak of the cross-correlation is found on the pixel grid and refined by Newton's method on its Fourier
+    sum.
     """
     fy, fx = np.fft.fftfreq(psf.shape[0])[:, None], np.fft.fftfreq(psf.shape[1])[None, :]
     spectrum = np.fft.fft2(psf)

@@ -1,4 +1,4 @@
-"""Optical path of everything but the mask: the source's wave, the stock lens and its aberrations, the way to the sensor."""
+"""Optical path of all but the mask: the source's wave, the stock lens and its aberrations, the way to the sensor."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,9 @@ SEIDEL_WAVELENGTH = 550e-9
 def fixed_path(spec: OpticsSpec, x: Floats, y: Floats, depth: float, field: Field) -> Floats:
     """Path in metres at points of the pupil, less that of the chief ray.
 
-    The source's spherical wave, less the one that the lens takes to a point (with a lens), or plus the sphere that converges
-    on the sensor (without): either way the quadratic terms, hundreds of waves deep, have cancelled in float64.
+    The source's spherical wave, less the one that the lens takes to a point (with a lens), or plus the sphere
+    that converges on the sensor (without): either way the quadratic terms, hundreds of waves deep, have
+    cancelled in float64.
     """
     source = relative_distance(x, y, depth, field)
     if spec.lens is None:
@@ -26,9 +27,11 @@ def fixed_path(spec: OpticsSpec, x: Floats, y: Floats, depth: float, field: Fiel
 
 
 def seidel_path(seidel: Seidel, x: Floats, y: Floats, radius: float, field: Field) -> Floats:
-    """Third-order aberrations of a rotationally symmetric lens, in metres (Welford, Aberrations of Optical Systems, ch. 7).
+    """Third-order aberrations of a rotationally symmetric lens, in metres (Welford, Aberrations of Optical
+    Systems, ch. 7).
 
-    W = S ρ⁴ + C H ρ³ cos ψ + A H² ρ² cos² ψ + F H² ρ² + D H³ ρ cos ψ, ψ being the angle from the field's direction.
+    W = S ρ⁴ + C H ρ³ cos ψ + A H² ρ² cos² ψ + F H² ρ² + D H³ ρ cos ψ, ψ being the angle from the field's
+    direction.
     """
     height = np.hypot(*field) / seidel.field_edge
     direction = np.arctan2(field[1], field[0]) if field != ON_AXIS else 0.0

@@ -1,23 +1,25 @@
 """The point spread function of a mask, with the quadratic phase factored out.
 
-A point at depth d sends a spherical wave to the pupil; mask, stock lens and stop act on it there; the sensor lies z
-behind. Around the point v₀ of the sensor where the chief ray lands, the path from pupil point ξ is
+A point at depth d sends a spherical wave to the pupil; mask, stock lens and stop act on it there; the sensor
+lies z behind. Around the point v₀ of the sensor where the chief ray lands, the path from pupil point ξ is
 
     R(v, ξ) = R(v₀, ξ) + (v₀ − ξ)/R(v₀, ξ) · (v − v₀) + …
 
-Its first term, hundreds of waves deep, is a wave that converges on v₀, which is just what the lens makes: the two cancel in
-closed form (`path`) and never have to be sampled. What remains, the path L of the mask's departure from a lens, of defocus and
-of aberrations, is gentle. With the rays' direction cosines s = (ξ − v₀)/R as the pupil's coordinate (`pupil`), and the
-sensor read upright, u = −(v − v₀), the field is a plain Fourier transform,
+Its first term, hundreds of waves deep, is a wave that converges on v₀, which is just what the lens makes: the
+two cancel in closed form (`path`) and never have to be sampled. What remains, the path L of the mask's
+departure from a lens, of defocus and of aberrations, is gentle. With the rays' direction cosines s = (ξ −
+v₀)/R as the pupil's coordinate (`pupil`), and the sensor read upright, u = −(v − v₀), the field is a plain
+Fourier transform,
 
     U(u) = (1/λ) ∫ A(s) exp(ikL(s)) exp(ik s·u) d²s ,
 
-taken at the sensor points wanted and nowhere else (`fourier`): no padding, no wrap-around, any pixel pitch. The pupil is sampled
-as coarsely as the slope of L allows (`sampling`), its rim integrated exactly (`quadrature`). By Parseval's theorem |U|² over the
-energy through the stop is the fraction of it that falls on a unit of area.
+taken at the sensor points wanted and nowhere else (`fourier`): no padding, no wrap-around, any pixel pitch.
+The pupil is sampled as coarsely as the slope of L allows (`sampling`), its rim integrated exactly
+(`quadrature`). By Parseval's theorem |U|² over the energy through the stop is the fraction of it that falls
+on a unit of area.
 
-The next term of R, −k[(s·u)² + |s|²|u|²/2]/2z, is left out: for the paper's optics it is below 0.01 rad within 0.1 mm of the
-chief ray. The tests measure what that costs against the exact angular spectrum.
+The next term of R, −k[(s·u)² + |s|²|u|²/2]/2z, is left out: for the paper's optics it is below 0.01 rad
+within 0.1 mm of the chief ray. The tests measure what that costs against the exact angular spectrum.
 """
 
 from collections.abc import Sequence
@@ -51,13 +53,14 @@ def psf_bank(
     Each window is centred on the chief ray. The energy outside it is ``1 - bank.sum((-2, -1))``.
 
     Args:
-        height: mask thickness [y, x] in metres on the pupil's square grid, float32 or float64: a NumPy array or a
-            torch tensor (then the result is differentiable).
+        height: mask thickness [y, x] in metres on the pupil's square grid, float32 or float64: a NumPy array
+            or a torch tensor (then the result is differentiable).
         spec: the optics.
         depths: metres from pupil to point.
-        fields: tangents (x, y) of field angles. Without it points lie on the axis and the result has no field axis.
-        shape: rows and columns of the window, in superpixels if `binned`, else in raw pixels; the whole sensor
-            by default.
+        fields: tangents (x, y) of field angles. Without it points lie on the axis and the result has no field
+            axis.
+        shape: rows and columns of the window, in superpixels if `binned`, else in raw pixels; the whole
+            sensor by default.
         binned: superpixels of ``spec.sensor.superpixel``, or raw pixels of ``spec.sensor.pitch``.
 
     Returns:
@@ -131,7 +134,7 @@ def psf(
 
 
 FINE = 0.6
-"""Spacing of the points at which |U|² is taken, in its finest fringe λz/D. Below 1, sums over pixels keep the energy."""
+"""Spacing of the points at which |U|² is taken, in its finest fringe λz/D; below 1, pixel sums keep the energy."""
 
 
 def _pixels(side: int, pitch: float, spacing: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -1,8 +1,8 @@
 """The pupil, sampled evenly in the direction cosines of its rays.
 
-The field around a sensor point is a Fourier transform over direction cosines (see `psf`), so this is the grid on which
-the mask is needed. Without a lens the flat mask's point ξ sends its ray to the chief ray's landing point v₀ on the
-sensor, z away:
+The field around a sensor point is a Fourier transform over direction cosines (see `psf`), so this is the grid
+on which the mask is needed. Without a lens the flat mask's point ξ sends its ray to the chief ray's landing
+point v₀ on the sensor, z away:
 
     s = (ξ − v₀)/R₀,  R₀ = √(z² + |ξ − v₀|²)     ⇔     ξ = v₀ + z s/√(1 − |s|²).
 
@@ -33,9 +33,9 @@ MARGIN = 2
 class PupilGrid:
     """A square grid over the pupil; every array is [y, x].
 
-    `s_x` and `s_y` are the axes in direction cosines relative to the chief ray; `x` and `y` the points of the pupil plane they
-    belong to, in metres; `weights` the amplitude with which each point enters the Fourier sum, scaled so that
-    the sum of their energy over the stop is 1; `height` takes a height map to the grid.
+    `s_x` and `s_y` are the axes in direction cosines relative to the chief ray; `x` and `y` the points of the
+    pupil plane they belong to, in metres; `weights` the amplitude with which each point enters the Fourier
+    sum, scaled so that the sum of their energy over the stop is 1; `height` takes a height map to the grid.
     """
 
     s_x: Floats

@@ -1,9 +1,10 @@
 """Cubic Lagrange interpolation and the integration weights that follow from it.
 
 Sampling a function that ends at a sharp rim and adding up the samples inside is wrong to first order in the
-spacing: the sum does not know where between two samples the rim lies. Here each sample's weight is the integral, over
-the aperture, of the interpolation kernel that stands on it. The sum is then exact for every cubic, rim included, and a
-pupil can be sampled as coarsely as its phase allows.
+spacing: the sum does not know where between two samples the rim lies. Here each sample's weight is the
+    integral, over
+the aperture, of the interpolation kernel that stands on it. The sum is then exact for every cubic, rim
+included, and a pupil can be sampled as coarsely as its phase allows.
 """
 
 from collections.abc import Callable

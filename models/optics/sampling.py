@@ -1,8 +1,9 @@
 """How finely the pupil has to be sampled, and a refusal where a height map is too coarse for its slopes.
 
-A pupil sampled every Δs in direction cosine repeats the sensor field every λ/Δs. A ray that leaves the pupil where the
-path has the slope g = ∂L/∂s lands g away from the chief ray. With all rays within ±g and a window of width w, nothing folds
-back into the window if λ/Δs ≥ w/2 + max(g, w/2). Diffraction blurs the rays' edge, hence a guard.
+A pupil sampled every Δs in direction cosine repeats the sensor field every λ/Δs. A ray that leaves the pupil
+where the path has the slope g = ∂L/∂s lands g away from the chief ray. With all rays within ±g and a window
+of width w, nothing folds back into the window if λ/Δs ≥ w/2 + max(g, w/2). Diffraction blurs the rays' edge,
+hence a guard.
 """
 
 from dataclasses import dataclass
@@ -29,7 +30,8 @@ FEWEST = 128
 class Steepness:
     """Largest change of path between neighbouring samples of the height map inside the stop, in metres.
 
-    `path` is the whole path's at `index` and `depth`, `height` the height map's alone; `at` bounds it elsewhere.
+    `path` is the whole path's at `index` and `depth`, `height` the height map's alone; `at` bounds it
+    elsewhere.
     """
 
     path: float
@@ -65,8 +67,8 @@ def steepness(height: Array, spec: OpticsSpec, wavelength: float, depth: float, 
 def samples_needed(steep: Steepness, spec: OpticsSpec, wavelength: float, depth: float, window: float) -> int:
     """Pupil samples along one side (even, from a coarse ladder) for a window of the given width in metres.
 
-    Refuses a height map whose path changes by more than half a wave between samples: there the map no longer says what the
-    surface is. A stepped surface is exempt, for its samples are the surface.
+    Refuses a height map whose path changes by more than half a wave between samples: there the map no longer
+    says what the surface is. A stepped surface is exempt, for its samples are the surface.
     """
     step = steep.at(spec.mask.material.index(wavelength), depth)
     pitch, distance = spec.pupil.pitch, spec.sensor_distance
@@ -89,8 +91,8 @@ def samples_needed(steep: Steepness, spec: OpticsSpec, wavelength: float, depth:
 def check_sampling(height: Array, spec: OpticsSpec) -> None:
     """Refuse a mask whose own phase changes by more than half a wave between samples of the height map.
 
-    The twin takes the quadratic phase out and does not need this; whoever samples the mask's phase itself does, be it
-    another simulation or a pixelated modulator.
+    The twin takes the quadratic phase out and does not need this; whoever samples the mask's phase itself
+    does, be it another simulation or a pixelated modulator.
     """
     wavelength = min(spec.sensor.wavelengths)
     steep = steepness(height, spec, wavelength, spec.scene.far, (0.0, 0.0))

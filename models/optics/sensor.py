@@ -1,8 +1,9 @@
 """From irradiance to digital numbers: mosaic, charge, noise and conversion (terms of EMVA 1288).
 
-Shot noise is drawn as a true Poisson count; its gradient is the one of the reparametrised normal with the same
-mean and variance, so that training can see through it. Rounding and clipping pass the gradient straight through inside the
-range. All randomness comes from the generator passed in; without one the sensor is noiseless (but still quantised).
+Shot noise is drawn as a true Poisson count; its gradient is the one of the reparametrised normal with the
+same mean and variance, so that training can see through it. Rounding and clipping pass the gradient straight
+through inside the range. All randomness comes from the generator passed in; without one the sensor is
+noiseless (but still quantised).
 """
 
 import array_api_compat
@@ -26,7 +27,8 @@ def expose_raw(
     """Raw Bayer frame of digital numbers.
 
     Args:
-        irradiance: [..., colour, y, x] in fractions of full well collected during the exposure, at raw pixels.
+        irradiance: [..., colour, y, x] in fractions of full well collected during the exposure, at raw
+            pixels.
         sensor: the sensor.
         exposure: seconds, for the dark charge.
         gain: digital numbers per electron relative to the one at which full well meets the highest number.
@@ -59,7 +61,8 @@ def expose(
     A superpixel of b × b raw pixels averages b²/4 red, b²/2 green and b²/4 blue pixels (all b² = 1 for an
     unbinned sensor without mosaic), so noise and quantisation fall accordingly.
 
-    Args and Returns: as `expose_raw`, but irradiance [..., colour, y, x] at superpixels, and so is the result.
+    Args and Returns: as `expose_raw`, but irradiance [..., colour, y, x] at superpixels, and so is the
+    result.
     """
     count = _pixels_per_colour(sensor)
     shares = like(count[:, None, None], irradiance)

@@ -1,7 +1,7 @@
 """What an optic is made of, in numbers: pupil, mask, stock lens, sensor and scene, read from TOML.
 
-All lengths are metres. Models are frozen and refuse unknown keys. The presets (`paper`, `paper-noll`, `clinic`) are
-TOML files beside this module that state where their numbers come from.
+All lengths are metres. Models are frozen and refuse unknown keys. The presets (`paper`, `paper-noll`,
+`clinic`) are TOML files beside this module that state where their numbers come from.
 """
 
 import tomllib

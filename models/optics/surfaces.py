@@ -5,8 +5,8 @@
 * `spline`: a free form, a cubic tensor B-spline with modes × modes coefficients;
 * `pixel`: every sample of the height map on its own.
 
-Beside a stock lens the surface is the plate's whole relief and starts flat. Without one it is the lens as well,
-and `focusing_height` is what it takes to be in focus.
+Beside a stock lens the surface is the plate's whole relief and starts flat. Without one it is the lens as
+well, and `focusing_height` is what it takes to be in focus.
 """
 
 from collections.abc import Mapping
@@ -106,8 +106,7 @@ class ZernikeSurface:
     def fit(self, height: Floats) -> Floats:
         """Least-squares coefficients over the samples inside the stop."""
         inside = self._basis[:, self._inside]
-        fitted: Floats = np.linalg.solve(inside @ inside.T, inside @ height[self._inside])
-        return fitted
+        return np.asarray(np.linalg.solve(inside @ inside.T, inside @ height[self._inside]), dtype=np.float64)
 
 
 class RadialSurface:

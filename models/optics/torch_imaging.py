@@ -1,4 +1,4 @@
-"""Convolution in torch with its own gradient: two more products of spectra, instead of a trace through every transform."""
+"""Convolution in torch with its own gradient: two more products of spectra, no trace through every transform."""
 
 from typing import Any
 

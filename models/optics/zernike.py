@@ -1,8 +1,9 @@
 """Zernike polynomials in Noll's order (j from 1), and the way to and from the OSA/ANSI and Fringe orders.
 
-Z_j(ρ, θ) = N · R_n^|m|(ρ) · cos(mθ) for m ≥ 0, sin(|m|θ) for m < 0, on the unit disc. `noll` normalisation has unit RMS over
-the disc, N = √(n+1) for m = 0 and √(2(n+1)) otherwise (R. J. Noll, J. Opt. Soc. Am. 66, 207, 1976); `unit-amplitude` has
-N = 1, so that every polynomial reaches ±1 at the edge. The literature mixes the two; here it is always said.
+Z_j(ρ, θ) = N · R_n^|m|(ρ) · cos(mθ) for m ≥ 0, sin(|m|θ) for m < 0, on the unit disc. `noll` normalisation
+has unit RMS over the disc, N = √(n+1) for m = 0 and √(2(n+1)) otherwise (R. J. Noll, J. Opt. Soc. Am. 66,
+207, 1976); `unit-amplitude` has N = 1, so that every polynomial reaches ±1 at the edge. The literature mixes
+the two; here it is always said.
 
 θ runs from +x towards +y, and y points down.
 """

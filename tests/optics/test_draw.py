@@ -24,7 +24,7 @@ def test_phase_is_folded_at_one_wave(optic):
     figure = draw.draw_phase(height, spec)
     images = [axes.images[0].get_array() for axes in figure.axes if axes.images]
     assert len(images) == 3
-    assert all(0 <= np.nanmin(image) and np.nanmax(image) < 1 for image in images)
+    assert all(np.nanmin(image) >= 0 and np.nanmax(image) < 1 for image in images)
 
 
 def test_a_psf_for_every_depth_and_colour(optic):

@@ -190,8 +190,8 @@ def chiral_f(samples):
 def test_orientation_by_a_chiral_mask(vary, depth, turned):
     """An F whose prism throws its light out of view leaves an F-shaped hole in the blur of a defocused point.
 
-    Nearer than the focus the rays have not crossed yet, so on the sensor the F stands as in the pupil, and is upside down in
-    the upright image. Farther, it is the other way round.
+    Nearer than the focus the rays have not crossed yet, so on the sensor the F stands as in the pupil, and is
+    upside down in the upright image. Farther, it is the other way round.
     """
     spec = vary("clinic", pupil__samples=256, mask__surface="pixel", lens__focus=0.14 if turned else 0.12)
     hole = chiral_f(256)
