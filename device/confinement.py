@@ -8,9 +8,12 @@ afterwards nothing can be set any more.
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import resource
 import struct
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntFlag
@@ -79,6 +82,17 @@ def confine(ring: FrameRing, writable: Sequence[int], *, video: bool = False) ->
         (Protection.ALL_THREADS, lambda: iter(witness.escapes())),
     )
     return [Finding(protection, "; ".join(_flaws(step))) for protection, step in steps]
+
+
+def examine() -> dict[str, str]:
+    """Try every protection in a process of its own: what does not hold on this machine, and why; empty if all
+    do."""
+    trial = subprocess.run(
+        [sys.executable, "-m", "opticaldr.device.confinement"], capture_output=True, text=True, check=False
+    )
+    if trial.returncode:
+        return {"all": (trial.stderr.strip().splitlines() or ["the trial ended without a word"])[-1]}
+    return dict(json.loads(trial.stdout))
 
 
 def _flaws(step: Callable[[], Iterator[str]]) -> list[str]:
@@ -158,3 +172,11 @@ def _status(name: str) -> str:
         if key == name:
             return value.strip()
     raise KeyError(name)
+
+
+if __name__ == "__main__":
+    _out = os.dup(1)
+    _found = confine(FrameRing(4, (896, 896)), [_out])
+    _bad = {f.protection.name or "": f.flaw for f in _found if f.flaw}
+    os.write(_out, json.dumps(_bad).encode())
+    os._exit(0)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from opticaldr.device import seccomp
+from opticaldr.device import confinement, seccomp
 from opticaldr.device.escapes import ATTEMPTS
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Landlock and seccomp are Linux's")
@@ -38,6 +38,24 @@ def confined(before: str = "") -> dict[str, str]:
 
 def test_every_protection_holds():
     assert not any(confined().values())
+
+
+def test_a_machine_can_be_examined_before_anything_is_deployed():
+    assert confinement.examine() == {}
+    script = """
+import json, os, resource
+from opticaldr.device import confinement
+from opticaldr.device.ring import FrameRing
+resource.setrlimit(resource.RLIMIT_MEMLOCK, (65536, 65536))
+if os.geteuid() == 0:
+    os.setresgid(65534, 65534, 65534), os.setresuid(65534, 65534, 65534)
+out = os.dup(1)
+found = confinement.confine(FrameRing(4, (896, 896)), [out])
+os.write(out, json.dumps({f.protection.name: f.flaw for f in found if f.flaw}).encode()); os._exit(0)
+"""
+    lacking = json.loads(run_python(script))
+    assert list(lacking) == ["LOCKED_FRAMES"]
+    assert "ulimit -l" in lacking["LOCKED_FRAMES"]
 
 
 def test_without_confinement_nothing_stops_the_attempts():

@@ -121,6 +121,7 @@ with AuditLog(folder / "audit.ndjson", load_key(folder / "key")) as log:
 """
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("kills", [8, pytest.param(200, marks=pytest.mark.slow)])
 def test_killed_at_random_moments_nothing_is_lost_and_nothing_comes_twice(tmp_path, kills):
     """A child logs and delivers as fast as it can and says what is safe; it is killed again and again."""
