@@ -110,9 +110,8 @@ class World:
         ambient_temperature: kelvin, around which the housing's temperature wanders by ``temperature_swing``.
         status_light: (red, green, blue), each 0 … 1.
         slm_frame_rate: refresh rate of the SLM whose sync line the board listens to, hertz.
-        optic: the optics as built (`opticaldr.models.optics.Optic`), through which the simulated camera
-        looks. scene: what the camera is pointed at, in whatever form the camera in use understands; None is
-        the
+        optic: the optics as built, through which the simulated camera looks.
+        scene: what the camera is pointed at, in whatever form the camera in use understands; None is the
             bench with its point source alone.
         pulses: (start, width) in seconds of every pulse that went out on the trigger line.
         on_pulse: called with (start, width) when a pulse goes out; a simulated camera in external-trigger

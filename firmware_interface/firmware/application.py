@@ -177,6 +177,7 @@ class Application:
         return act(struct.unpack(asks, body))
 
     def _state(self, _: tuple) -> bytes:  # type: ignore[type-arg]
+        self._watch_cover()
         self._watch_blade(self.hal.milliseconds())
         low, high = self.hal.switches()
         flags = (

@@ -58,7 +58,7 @@ class Chip:
     colour: tuple[int, int, int] = (0, 0, 0)
     fed: float = 0.0
     timers: list[tuple[float, Callable[[None], None]]] = field(default_factory=list)
-    outside: Callable[[], None] = lambda: None  # the world around the chip, looked at every 10 µs
+    outside: Callable[[], None] = lambda: None  # the world around the chip, looked at every 20 µs
 
     def pin(self, number: int) -> Pin:
         return self.pins.setdefault(number, Pin(self, number))
@@ -66,7 +66,7 @@ class Chip:
     def advance(self, microseconds: float) -> None:
         until = self.now + microseconds
         while self.now < until:
-            self.now += 10.0
+            self.now += 20.0
             self.outside()
             for due in [timer for timer in self.timers if timer[0] <= self.now]:
                 self.timers.remove(due)

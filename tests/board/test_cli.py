@@ -30,7 +30,11 @@ def test_info_is_one_object(board_terminal) -> None:
 def test_monitor_shows_signs_of_life(board_terminal) -> None:
     said = json.loads(run("monitor", "--port", board_terminal.path, "--seconds", "1.3", "--json").stdout)
     assert "alive" in [event["kind"] for event in said["events"]]
-    assert "alive" in run("monitor", "--port", board_terminal.path, "--seconds", "1.3").stdout
+
+
+def test_monitor_writes_a_line_for_each_event() -> None:
+    lines = run("monitor", "--port", "sim://", "--seconds", "1.2").stdout.splitlines()
+    assert any(line.split()[1] == "alive" for line in lines)
 
 
 def test_the_shell_operates_the_bench() -> None:

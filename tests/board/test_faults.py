@@ -127,7 +127,7 @@ def test_power_loss_at_every_byte_of_every_command(name: str) -> None:
             assert "went away during" in str(error)  # noqa: PT017
             assert error.remedy  # noqa: PT017
         assert_safe(world)
-        n = n + 1 if n < 120 else int(n * 1.4)
+        n = n + 1 if n < 80 else int(n * 1.4)
     assert n > 10
 
 

@@ -110,6 +110,17 @@ def test_threads_share_a_board(board_terminal) -> None:
     assert not wrong
 
 
+def test_a_thread_that_waits_for_events_does_not_keep_the_others_out(board_terminal) -> None:
+    heard: list[Event] = []
+    with Board(board_terminal.path) as board:
+        listening = threading.Thread(target=lambda: heard.extend(board.events(timeout=0.5)))
+        listening.start()
+        for _ in range(20):
+            board.trigger(1e-4)
+        listening.join()
+    assert [e.kind for e in heard].count("pulse") == 20
+
+
 def test_a_port_opens_once(board_terminal) -> None:
     with (
         Board(board_terminal.path),
@@ -148,7 +159,7 @@ def talking(terminal, says: Callable[[bytes], bytes]) -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def _short_greeting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("opticaldr.firmware_interface.session.GREETING_ATTEMPTS", 3)
+    monkeypatch.setattr("opticaldr.firmware_interface.session.GREETING_ATTEMPTS", 2)
 
 
 @pytest.mark.parametrize(
