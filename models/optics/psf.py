@@ -108,7 +108,7 @@ def psf(
     mask = grid.height(height)
     fixed = like(fixed_path(spec, grid.x, grid.y, depth, field), height)
     weights = like(grid.weights, height)
-    area = float((grid.s_x[1] - grid.s_x[0]) * (grid.s_y[1] - grid.s_y[0]))
+    step_y, step_x = float(grid.s_y[1] - grid.s_y[0]), float(grid.s_x[1] - grid.s_x[0])
     result = []
     for wavelength in wavelengths:
         k = 2 * np.pi / wavelength
@@ -120,12 +120,11 @@ def psf(
         else:
             u_y, u_x = (centred(side, pitch) for side in shape)
         power = fourier_power(pupil, k, (grid.s_y, grid.s_x), (u_y, u_x))
-        if (
-            spec.mask.stepped
-        ):  # each sample is a square patch, which sends less light to the side than a point
-            power = power * like(np.sinc(u_y * (grid.s_y[1] - grid.s_y[0]) / wavelength)[:, None] ** 2, power)
-            power = power * like(np.sinc(u_x * (grid.s_x[1] - grid.s_x[0]) / wavelength) ** 2, power)
-        scale = area / wavelength**2
+        if spec.mask.stepped:
+            # Each sample is a square patch, which sends less light to the side than a point would.
+            aside_y, aside_x = np.sinc(u_y * step_y / wavelength), np.sinc(u_x * step_x / wavelength)
+            power = power * like(np.outer(aside_y, aside_x) ** 2, power)
+        scale = step_y * step_x / wavelength**2
         if integrated:
             result.append(like(scale * to_rows, power) @ power @ like(to_columns.T, power))
         else:

@@ -39,7 +39,7 @@ def expose_raw(
     Returns:
         [..., y, x], whole numbers between 0 and ``sensor.white_level``, in the precision of `irradiance`.
     """
-    electrons = mosaic(share_charge(irradiance, sensor.crosstalk), sensor) * sensor.full_well
+    electrons = share_charge(mosaic(irradiance, sensor), sensor.crosstalk) * sensor.full_well
     if fixed_pattern is not None:
         electrons = electrons * fixed_pattern
     electrons = electrons + dark_charge(sensor, exposure, temperature)
@@ -66,15 +66,13 @@ def expose(
     """
     count = _pixels_per_colour(sensor)
     shares = like(count[:, None, None], irradiance)
-    electrons = share_charge(irradiance, sensor.crosstalk / sensor.binning) * sensor.full_well
+    electrons = _share_between_colours(irradiance, sensor) * sensor.full_well
     electrons = electrons + dark_charge(sensor, exposure, temperature)
     total = read(electrons * shares, like(sensor.read_noise * np.sqrt(count)[:, None, None], irradiance), rng)
-
-    range_ = sensor.white_level - sensor.black_level
-    levels = total * (gain * range_ / sensor.full_well)
-    black = dark_charge(sensor, exposure, temperature) * gain / sensor.full_well
-    rounded = straight_through(_round(levels), levels) / shares
-    return _clip(rounded / range_ - black, -1.0, 1.0)
+    span = sensor.white_level - sensor.black_level
+    levels = total * (gain * span / sensor.full_well)
+    mean = straight_through(_round(levels), levels) / (shares * span)
+    return _clip(mean - dark_charge(sensor, exposure, temperature) * gain / sensor.full_well, -1.0, 1.0)
 
 
 def mosaic(colours: Array, sensor: SensorSpec) -> Array:
@@ -92,7 +90,7 @@ def bayer_masks(pattern: str, rows: int, columns: int) -> NDArray[np.float64]:
 
 
 def share_charge(image: Array, crosstalk: float) -> Array:
-    """Each pixel gives the fraction `crosstalk` of its charge to its four neighbours; the border keeps its own."""
+    """Each pixel gives the fraction `crosstalk` of its charge to its four neighbours; the border mirrors."""
     if crosstalk == 0:
         return image
     xp = array_api_compat.array_namespace(image)
@@ -101,6 +99,18 @@ def share_charge(image: Array, crosstalk: float) -> Array:
     left = xp.concat([image[..., :, :1], image[..., :, :-1]], axis=-1)
     right = xp.concat([image[..., :, 1:], image[..., :, -1:]], axis=-1)
     return (1 - crosstalk) * image + crosstalk / 4 * (up + down + left + right)
+
+
+def _share_between_colours(irradiance: Array, sensor: SensorSpec) -> Array:
+    """What `share_charge` does to the mean colours of a superpixel.
+
+    Red and blue pixels have four green neighbours, green ones two red and two blue.
+    """
+    if sensor.binning == 1:
+        return share_charge(irradiance, sensor.crosstalk)
+    c = sensor.crosstalk
+    mix = like(np.array([[1 - c, c, 0], [c / 2, 1 - c, c / 2], [0, c, 1 - c]]), irradiance)
+    return (mix[:, :, None, None] * irradiance[..., None, :, :, :]).sum(-3)
 
 
 def dark_charge(sensor: SensorSpec, exposure: float, temperature: float) -> float:

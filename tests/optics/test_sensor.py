@@ -55,13 +55,16 @@ def test_mosaic_puts_each_colour_behind_its_filter(sensor):
     assert np.array_equal(bayer_masks("GBRG", 2, 2)[2], [[0, 1], [0, 0]])
 
 
-def test_crosstalk_keeps_the_light(sensor):
-    rng = np.random.default_rng(0)
-    image = rng.random((3, 32, 32)) * 0.5
-    leaking = expose(image, without(sensor, crosstalk=0.2))
-    tight = expose(image, without(sensor, crosstalk=0.0))
-    assert leaking.mean() == pytest.approx(tight.mean(), abs=1e-4)
-    assert leaking.std() < tight.std()
+def test_crosstalk_leaks_into_the_neighbours_and_keeps_the_light(sensor):
+    """Red light under RGGB: a green pixel has two red neighbours, a blue one none."""
+    red = flat(0.0, 8)
+    red[0] = 0.5
+    leaking = expose_raw(red, without(sensor, crosstalk=0.2, bits=16)) - sensor.black_level
+    tight = expose_raw(red, without(sensor, crosstalk=0.0, bits=16)) - sensor.black_level
+    assert leaking[2, 2] == pytest.approx(0.8 * tight[2, 2], abs=1)
+    assert leaking[2, 3] == pytest.approx(0.1 * tight[2, 2], abs=1)
+    assert leaking[3, 3] == pytest.approx(0, abs=2)
+    assert leaking.sum() == pytest.approx(tight.sum(), rel=1e-4)
 
 
 def test_dark_current_doubles_every_six_kelvin(sensor):
@@ -94,12 +97,14 @@ def test_binning_lowers_noise_by_the_root_of_the_pixels_of_a_colour(sensor):
 
 def test_binned_and_raw_readout_tell_the_same(sensor):
     """Averaging the raw frame's superpixels by hand gives the binned frame, in mean and in noise."""
-    raw = expose_raw(flat(0.3, 512), without(sensor, crosstalk=0.0), rng=np.random.default_rng(1))
+    colours = np.array([0.2, 0.3, 0.5])[:, None, None]
+    sensor = without(sensor, crosstalk=0.1)  # large enough to see green in red
+    raw = expose_raw(colours * flat(1.0, 512), sensor, rng=np.random.default_rng(1))
     masks = bayer_masks(sensor.bayer, 512, 512)
     b = sensor.binning
     sums = (masks * (raw - sensor.black_level)).reshape(3, 512 // b, b, 512 // b, b).sum(axis=(2, 4))
     by_hand = sums / (sensor.white_level - sensor.black_level) / np.array([16, 32, 16])[:, None, None]
-    binned = expose(flat(0.3, 64), without(sensor, crosstalk=0.0), rng=np.random.default_rng(2))
+    binned = expose(colours * flat(1.0, 64), sensor, rng=np.random.default_rng(2))
     assert by_hand.mean(axis=(1, 2)) == pytest.approx(binned.mean(axis=(1, 2)), rel=2e-3)
     assert by_hand.std(axis=(1, 2)) == pytest.approx(binned.std(axis=(1, 2)), rel=0.05)
 
