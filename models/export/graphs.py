@@ -35,8 +35,8 @@ class FrameGraph(nn.Module):
 
     def forward(self, raw: Tensor) -> tuple[Tensor, Tensor]:
         """Digital numbers, uint16 ``[rows, columns]``, to embedding ``[e]`` and superpixels ``[3, y, x]``."""
-        light = (raw.to(torch.float32) - self.black) / self.range
-        superpixels = nn.functional.conv2d(light[None, None], self.kernel, stride=self.stride)
+        levels = nn.functional.conv2d(raw.to(torch.float32)[None, None], self.kernel, stride=self.stride)
+        superpixels = (levels - self.black) / self.range  # after binning: a sixty-fourth of the pixels
         return self.network(superpixels)[0], superpixels[0]
 
 

@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from opticaldr.models.optics import OpticsSpec, pupil_positions, zernike
 from opticaldr.models.training.rays import Rays
 
+STEEPEST = 0.42
+"""Waves between two samples of the height map; the twin refuses half a wave, defocus included."""
+
 
 class Lens(nn.Module):
     """Coefficients of the mask in micrometres, learned; everything else about the optics is fixed.
@@ -53,11 +56,16 @@ class Lens(nn.Module):
 
     @torch.no_grad()
     def limit(self) -> None:
-        """Scale the surface down to ``mask.max_sag`` (peak to valley) where it exceeds it."""
-        if self.spec.mask.max_sag is None:
-            return
-        sag = 1e-6 * (self.micrometres @ self._surfaces)
-        self.micrometres.mul_(torch.clamp(self.spec.mask.max_sag / (sag.max() - sag.min()), max=1.0))
+        """Scale the surface down where it is too high or too steep.
+
+        Its sag, peak to valley, stays within ``mask.max_sag``, and its slope within what the pupil's samples
+        can say: `STEEPEST` waves of the shortest wavelength from one sample to the next.
+        """
+        scale = STEEPEST / self.rays.steepness(1e-6 * self.micrometres)
+        if self.spec.mask.max_sag is not None:
+            sag = 1e-6 * (self.micrometres @ self._surfaces)
+            scale = torch.minimum(scale, self.spec.mask.max_sag / (sag.max() - sag.min()))
+        self.micrometres.mul_(scale.clamp(max=1.0))
 
     @property
     def coefficients(self) -> dict[int, float]:

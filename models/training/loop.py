@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -44,7 +45,9 @@ class Work:
     """
 
     def __init__(self, beside: Path, kind: str, identity: str) -> None:
-        digest = hashlib.sha256(f"{torch.__version__}\n{identity}".encode()).hexdigest()[:12]
+        digest = hashlib.sha256(
+            f"{version('opticaldr')}\n{torch.__version__}\n{identity}".encode()
+        ).hexdigest()[:12]
         self.folder = beside / f".{kind}-in-progress-{digest}"
 
     def load(self, stage: str) -> dict[str, Any] | None:

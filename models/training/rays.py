@@ -51,7 +51,15 @@ class Rays:
         )
         index = np.array([spec.mask.material.index(wavelength) for wavelength in spec.sensor.wavelengths])
         self.index = _tensor(spec.spectral_weights @ (index - 1))  # mean over what each colour sees
+        shortest = min(spec.sensor.wavelengths)
+        steps = (spec.mask.material.index(shortest) - 1) * spec.pupil.pitch / shortest
+        self.waves_per_step = steps / reach  # a slope in superpixels of landing, as waves between samples
         self.side = side
+
+    def steepness(self, coefficients: Tensor) -> Tensor:
+        """Largest change of the mask's path along x or y, in waves between samples of the height map."""
+        bend = torch.einsum("m,mar->ar", coefficients, self.slopes)
+        return self.waves_per_step * bend.abs().max()
 
     def psf(self, coefficients: Tensor, depth: int) -> Tensor:
         """Energy fractions ``[colour, side, side]`` of coefficients in metres, at one of the depths."""

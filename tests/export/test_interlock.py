@@ -64,7 +64,7 @@ def test_the_fraction_is_the_spectrum_of_a_known_pattern(bench):
     y, x = np.mgrid[:rows, :columns]
     # A fine grating whose frequency and its neighbours (the window spreads it over them) are stopped.
     fine = next(
-        (r, c) for r, c in inside if 2 < r and 2 < c < 28 and band[r - 2 : r + 3, c - 2 : c + 3].all()
+        (r, c) for r, c in inside if r > 2 and 2 < c < 28 and band[r - 2 : r + 3, c - 2 : c + 3].all()
     )
     coarse = (0, 3)
 

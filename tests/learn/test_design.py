@@ -1,4 +1,4 @@
-"""The whole of `design_lens` in miniature: what it leaves, that it resumes, and that the lens is really learned."""
+"""`design_lens` in miniature: what it leaves, that it resumes, and that the lens is really learned."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ import torch
 from opticaldr.artefacts import open_artefact
 from opticaldr.errors import Refusal
 from opticaldr.models.networks import FACTORS, Compact, Recogniser
-from opticaldr.models.optics import Optic, preset
+from opticaldr.models.optics import Optic, check_sampling, preset
 from opticaldr.models.training import DesignConfig, design_lens
 from opticaldr.models.training.camera import Camera
 from opticaldr.models.training.config import FitConfig, LensConfig, SubjectsConfig
@@ -76,7 +76,7 @@ def test_an_unknown_preset_is_refused_before_anything_is_filmed(tmp_path):
 
 def test_a_lens_is_scaled_back_to_what_can_be_made():
     spec = preset("clinic")
-    lens = Lens(spec, (4, 11), (0.6,), 21, 0.0, torch.Generator().manual_seed(0))
+    lens = Lens(spec, (4, 5), (0.6,), 21, 0.0, torch.Generator().manual_seed(0))
     with torch.no_grad():
         lens.micrometres.copy_(torch.tensor([40.0, 5.0]))
     lens.limit()
@@ -84,7 +84,18 @@ def test_a_lens_is_scaled_back_to_what_can_be_made():
     axis = np.linspace(-1, 1, spec.pupil.samples)
     inside = axis[:, None] ** 2 + axis**2 <= 1
     assert np.ptp(height[inside]) == pytest.approx(spec.mask.max_sag, rel=0.01)
-    assert lens.micrometres[0] / lens.micrometres[1] == pytest.approx(8.0)
+    assert (lens.micrometres[0] / lens.micrometres[1]).item() == pytest.approx(8.0)
+
+
+def test_the_steepest_lens_that_is_allowed_is_one_that_the_twin_accepts():
+    spec = preset("clinic")
+    lens = Lens(spec, (28,), (0.4,), 21, 0.0, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        lens.micrometres.fill_(30.0)
+    lens.limit()
+    check_sampling(lens.height(), spec)
+    with pytest.raises(Refusal):
+        check_sampling(1.3 * lens.height(), spec)
 
 
 @pytest.mark.parametrize("loss", ["factors", "privacy"])
