@@ -127,14 +127,17 @@ def derive_interlock(bank: NDArray[Any], sensor: SensorSpec) -> Interlock:
             f"frames with and without this mask differ too little for an interlock (factor {separation:.1f})",
             "use a mask that blurs more strongly: lower lens.target_auc in the design",
         )
-    pixels = np.array([sensor.bayer.count(colour) for colour in "RGB"]) * sensor.binning**2 / 4
-    pixels = np.maximum(pixels, 1)
+    red, green, blue = (max(1.0, sensor.bayer.count(colour) * sensor.binning**2 / 4) for colour in "RGB")
     return Interlock(
         transfer_limit=limit,
         ceiling=ceiling,
         floor=SIGMAS / ceiling,
-        electrons=tuple(float(v) for v in sensor.full_well * pixels),
-        read_noise=tuple(float(v) for v in sensor.read_noise * np.sqrt(pixels)),
+        electrons=(sensor.full_well * red, sensor.full_well * green, sensor.full_well * blue),
+        read_noise=(
+            sensor.read_noise * red**0.5,
+            sensor.read_noise * green**0.5,
+            sensor.read_noise * blue**0.5,
+        ),
     )
 
 

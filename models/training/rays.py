@@ -20,6 +20,7 @@ from torch import Tensor
 
 from opticaldr.errors import Refusal
 from opticaldr.models.optics import OpticsSpec, zernike
+from opticaldr.models.optics.specs import Normalisation
 
 FINE = 3  # landing cells along a superpixel's side: bilinear splatting blurs by one cell
 
@@ -68,7 +69,9 @@ class Rays:
         return torch.stack([_splat(x, y, self.side) for x, y in landing])
 
 
-def _slope(j: int, x: NDArray[np.float64], y: NDArray[np.float64], normalisation: str) -> NDArray[np.float64]:
+def _slope(
+    j: int, x: NDArray[np.float64], y: NDArray[np.float64], normalisation: Normalisation
+) -> NDArray[np.float64]:
     """Gradient of a Zernike polynomial in units of the pupil's radius, [2, ray], by central differences."""
     step = 1e-4
     return np.stack([
