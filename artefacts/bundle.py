@@ -112,8 +112,7 @@ def verify_bundle(path: Path, key: Ed25519PublicKey) -> tuple[Artefact, BundleSp
 
     Raises:
         Refusal: not a bundle, a file was changed, removed or added, it is unsigned or signed with another
-        key, or
-            its ``bundle.json`` is not understood.
+            key, or its ``bundle.json`` is not understood.
     """
     bundle = open_artefact(path, kind="bundle")
     listed = {*bundle.manifest.files, "manifest.json"}

@@ -1,5 +1,4 @@
-"""Is the calibrated mask in front of the sensor? One statistic, used where thresholds are made and where
-they are kept.
+"""Is the calibrated mask in front of the sensor? One statistic, for who sets thresholds and who keeps them.
 
 A mask that hides faces transfers next to nothing at some spatial frequencies: its *stop band*. A picture
 taken through it has no energy there beyond the sensor's noise; a picture taken without it has the energy
@@ -57,8 +56,7 @@ def stop_band(bank: NDArray[Any], shape: tuple[int, int], limit: float) -> NDArr
 def stop_band_fraction(
     frame: NDArray[Any], band: NDArray[np.bool_], interlock: Interlock
 ) -> tuple[float, float]:
-    """Fraction of the frame's spectral energy in the stop band, and how far above the noise that can be
-    known.
+    """Fraction of the frame's spectral energy in the stop band, and how certain it is.
 
     Args:
         frame: superpixels, linear RGB in fractions of full scale, ``[3, y, x]``.

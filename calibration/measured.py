@@ -1,6 +1,4 @@
-"""A finished calibration, as the rooms above read it: PSFs at superpixels, optics as built, and whether its
-gates held.
-"""
+"""A finished calibration as the rooms above read it: PSFs at superpixels and the optics as built."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,6 +1,4 @@
-"""Do the exported graphs give what the networks give? Measured on raw frames as the calibrated camera
-delivers them.
-"""
+"""Do the exported graphs give what the networks give? Measured on the calibrated camera's raw frames."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -80,9 +78,7 @@ def measure_parity(
 
 
 def raw_frames(measured: Measured, frames: int, fps: float, seed: int, clip: int) -> list[NDArray[np.uint16]]:
-    """A simulated subject as the camera reads it, Bayer frames; each superpixel's light lies evenly on its
-    pixels.
-    """
+    """Bayer frames of a simulated subject; the light of each superpixel lies evenly on its pixels."""
     spec = measured.spec
     sensor, rows = spec.sensor, len(measured.depths)
     at = clip % rows
@@ -102,9 +98,7 @@ def raw_frames(measured: Measured, frames: int, fps: float, seed: int, clip: int
 
 
 def bin_raw(raw: NDArray[np.uint16], sensor: SensorSpec) -> NDArray[np.float32]:
-    """Superpixels ``[3, y, x]`` of a raw frame, written independently of the graph: mean over each colour's
-    pixels.
-    """
+    """Superpixels ``[3, y, x]`` of a raw frame, written independently of the graph."""
     rows, columns = sensor.binned_shape
     size = sensor.binning
     light = (raw.astype(np.float64) - sensor.black_level) / (sensor.white_level - sensor.black_level)

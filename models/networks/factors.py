@@ -11,9 +11,7 @@ FACTORS = ("smile", "mouth", "brow", "blink", "gaze_x", "gaze_y", "yaw", "pitch"
 
 @dataclass(frozen=True)
 class FactorScale:
-    """Mean and standard deviation ``[f]`` of each factor over the training frames, so that all weigh the
-    same.
-    """
+    """Mean and standard deviation ``[f]`` of each factor in training, so that all weigh the same."""
 
     mean: Tensor
     spread: Tensor

@@ -9,8 +9,7 @@ BDI_MAXIMUM = 63
 
 
 class TemporalHead(nn.Module):
-    """How behaviour is distributed over a window: mean, spread and pace of a few projections, then two
-    layers.
+    """Mean, spread and pace of a few projections of the embedding over a window, then two layers.
 
     No recurrence and no attention over time, because what severity changes (how often, how long, how far, how
     quickly) are statistics of the window; they make the head small and indifferent to where a window begins.

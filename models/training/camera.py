@@ -48,9 +48,7 @@ class Camera:
 def designed_camera(
     height: NDArray[np.float64], spec: OpticsSpec, depths: tuple[float, ...], side: int
 ) -> Camera:
-    """The camera with a finished height map, by wave optics: one view for each depth, PSFs ``side``
-    superpixels wide.
-    """
+    """Wave optics of a finished height map: one view for each depth, PSFs ``side`` superpixels wide."""
     single = torch.as_tensor(height, dtype=torch.float32)
     with torch.no_grad():
         bank = torch.cat([psf_bank(single, spec, [depth], shape=(side, side)) for depth in depths])

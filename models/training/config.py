@@ -109,8 +109,7 @@ class FinetuneConfig(_Config):
 
 
 def load_config(model: type[C], path: Path | None) -> C:
-    """Read a config from TOML; ``path`` None gives the defaults, ``full`` a preset for an hour on a
-    workstation.
+    """Read a config from TOML; ``path`` None gives the defaults, ``full`` the preset for a workstation.
 
     Raises:
         Refusal: no such file or not TOML. A wrong key or value raises pydantic's ``ValidationError``, which

@@ -48,9 +48,7 @@ class Lens(nn.Module):
         self._surfaces = torch.as_tensor(np.stack(surfaces), dtype=torch.float32)
 
     def psf(self, depth: int, error: Tensor | None = None) -> Tensor:
-        """Energy fractions ``[colour, side, side]`` at one of the depths; ``error`` (µm, one per mode) is
-        added.
-        """
+        """Energy fractions ``[colour, side, side]`` at a depth; ``error`` (µm for each mode) is added."""
         shape = self.micrometres if error is None else self.micrometres + error
         return self.rays.psf(1e-6 * shape, depth)
 

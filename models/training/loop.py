@@ -1,6 +1,4 @@
-"""Training that survives being stopped: stages of steps, checkpoints on disk, and an end when the loss is no
-number.
-"""
+"""Training that survives being stopped: stages of steps, with checkpoints on disk."""
 
 import hashlib
 import math
