@@ -161,7 +161,7 @@ def verify_log(path: Path, key: Ed25519PublicKey, *, head: str | None = None) ->
             fault = _fault(line, index, previous, key)
             if fault:
                 raise AuditFailure(
-                    f"{path}, entry {index}: {fault}", "keep the file as evidence; do not trust it"
+                    f"{path}, entry {index}: {fault}", "keep it as evidence, and name another --out"
                 )
             entry = json.loads(line)
             previous, entries = entry["hash"], index + 1

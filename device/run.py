@@ -17,7 +17,7 @@ from opticaldr.device.budget import BITS_PER_ESTIMATE, FACE_IMAGE_BITS, bits_per
 from opticaldr.device.confinement import Protection
 from opticaldr.device.delivery import Delivery, NdjsonFile
 from opticaldr.device.hearing import name_of
-from opticaldr.device.orders import TRIPPED, Orders
+from opticaldr.device.orders import OK, TRIPPED, Orders
 from opticaldr.device.records import Event
 from opticaldr.device.voice import Session, listen
 from opticaldr.errors import Refusal
@@ -79,7 +79,14 @@ def run(
     folder = out if out is not None else Path("runs") / f"run-{secrets.token_hex(4)}"
     with AuditLog(folder / LOG, _device_key(folder / KEY)) as log:
         estimates = Delivery(log.path, NdjsonFile(folder / ESTIMATES), folder, clock=time.monotonic)
-        session = listen(orders, log, deliveries=(estimates,), seconds=seconds, on_entry=on_entry)
+        session = listen(
+            orders,
+            log,
+            about={"bundle": artefact.id},
+            deliveries=(estimates,),
+            seconds=seconds,
+            on_entry=on_entry,
+        )
         return {
             "passed": _passed(session),
             "bundle": artefact.id,
@@ -95,7 +102,8 @@ def run(
 
 
 def _passed(session: Session) -> bool:
-    return session.exit_code == 0 and session.farewell is not None and not session.suspicion
+    ended_well = session.exit_code == OK and session.farewell is not None
+    return ended_well and not session.suspicion and not session.lost
 
 
 def _summary(session: Session, interval: float) -> dict[str, Any]:

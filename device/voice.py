@@ -71,6 +71,7 @@ def listen(
     orders: Orders,
     log: AuditLog,
     *,
+    about: Mapping[str, Any],
     deliveries: tuple[Delivery, ...] = (),
     seconds: float | None = None,
     on_entry: Callable[[Mapping[str, Any]], None] = lambda entry: None,
@@ -80,12 +81,14 @@ def listen(
     Args:
         orders: for eye; ``pipe`` and ``session`` are filled in here.
         log: open audit log.
-        deliveries: what is pumped after each record and every second.
+        about: what is entered about this run beside the orders: which bundle.
+        deliveries: what is pumped after each record and a few times a second.
         seconds: stop after so long; None for no limit.
         on_entry: called with each entry that was logged.
 
     Raises:
         Refusal: eye could not start; nothing was estimated.
+        RuntimeError: nor could it say why in a line: a bug.
     """
     session = Session()
     token = secrets.token_bytes(16)
@@ -100,7 +103,7 @@ def listen(
         on_entry(entry)
         return True
 
-    enter("started", _started(orders, token))
+    enter("started", {**about, **_started(orders, token)})
     with StopSign((signal.SIGINT, signal.SIGTERM)) as sign, _eye(orders, token) as eye:
         hearing = Hearing(token, orders.interval)
         began: float | None = None
@@ -121,8 +124,12 @@ def listen(
             enter("suspicion", {"why": str(suspicion)})
             session.suspicion = str(suspicion)
         session.exit_code, words = eye.end()
+    if orders.development and words:
+        sys.stderr.write(f"{words}\n")
     if session.records == 0 and not session.suspicion and not sign.seen:
         enter("refused", {"exit_code": session.exit_code})
+        if "Traceback" in words:
+            raise RuntimeError(f"eye failed before its first record:\n{words}")
         raise Refusal(words or f"eye ended with exit code {session.exit_code} before its first record")
     enter("ended", _ended(session))
     _pump(deliveries)
@@ -165,7 +172,7 @@ def _hear(
 def _started(orders: Orders, token: bytes) -> dict[str, Any]:
     return {
         "session": token.hex(),
-        "bundle_key": orders.key,
+        "signer": orders.key,
         "rig": orders.rig,
         "interval": orders.interval,
         "development": orders.development,
@@ -207,7 +214,7 @@ class _EyeProcess:
         self.process.send_signal(signal.SIGTERM)
 
     def end(self) -> tuple[int, str]:
-        """Wait for its end, or kill it; returns its exit code and its last words in one line."""
+        """Wait for its end, or kill it; returns its exit code and what it wrote to standard error."""
         self.stop()
         try:
             code = self.process.wait(TIME_TO_END)
@@ -218,8 +225,7 @@ class _EyeProcess:
         with contextlib.suppress(BlockingIOError):
             while self.listen_to_words():
                 pass
-        lines = self._words.decode(errors="replace").strip().splitlines()
-        return code, lines[-1] if lines else ""
+        return code, self._words.decode(errors="replace").strip()
 
 
 @contextlib.contextmanager

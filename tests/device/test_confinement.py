@@ -11,8 +11,9 @@ import pytest
 
 from opticaldr.device import confinement, seccomp
 from opticaldr.device.escapes import ATTEMPTS
+from opticaldr.device.landlock import interface_version
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="Landlock and seccomp are Linux's")
+pytestmark = pytest.mark.skipif(interface_version() == 0, reason="this kernel has no Landlock")
 
 CONFINE = """
 import json, os, sys

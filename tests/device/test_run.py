@@ -20,21 +20,22 @@ from opticaldr.device.audit import read_log, verify_log
 from opticaldr.device.confinement import EVERY, Protection
 from opticaldr.device.estimator import Estimator
 from opticaldr.device.hearing import Hearing
+from opticaldr.device.landlock import interface_version
 from opticaldr.device.records import BadRecord, Event, Kind, Record
 from opticaldr.device.rig import open_rig
 from opticaldr.device.run import run
 from opticaldr.errors import Refusal
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="eye locks itself in with Linux's means")
+pytestmark = pytest.mark.skipif(interface_version() == 0, reason="this kernel has no Landlock")
 
 
 def kinds(out: Path) -> list[str]:
     return [entry["kind"] for entry in read_log(out / "audit.ndjson")]
 
 
-def voice_process(bundle: Path, out: Path, **options) -> subprocess.Popen:
+def voice_process(bundle: Path, out: Path, before: str = "", **options) -> subprocess.Popen:
     script = (
-        "import json, sys; from pathlib import Path; from opticaldr.device.run import run\n"
+        f"import json, sys; from pathlib import Path; from opticaldr.device.run import run\n{before}\n"
         f"print(json.dumps(run(Path({str(bundle)!r}), out=Path({str(out)!r}), **{options!r})))"
     )
     return subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
@@ -175,6 +176,17 @@ def test_voice_reports_that_eye_was_killed(bundle, tmp_path):
     ended = list(read_log(tmp_path / "audit.ndjson"))[-1]
     assert ended["kind"] == "ended"
     assert ended["body"]["eye_exit_code"] == -signal.SIGKILL
+
+
+def test_voice_survives_a_full_disk_and_says_what_was_not_logged(bundle, tmp_path):
+    full = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2400, 2400))"
+    process = voice_process(bundle, tmp_path, full, frames=4 * WINDOW, interval=1)
+    summary = json.loads(process.communicate(timeout=120)[0])
+    logged = [entry for entry in read_log(tmp_path / "audit.ndjson") if entry["kind"] == "estimate"]
+    assert summary["not_logged"] > 0
+    assert len(summary["estimates"]) == len(logged) < 4
+    assert not summary["passed"]
+    verify_log(tmp_path / "audit.ndjson", load_public_key(tmp_path / "device.key.pub"))
 
 
 def test_eye_writes_nothing_anywhere_and_reports_to_nobody(bundle, tmp_path, monkeypatch):
