@@ -36,8 +36,7 @@ def fourier_power(pupil: Array, k: float, s: tuple[Floats, Floats], u: tuple[Flo
     (even_even, even_odd), (odd_even, odd_odd) = _fold(even, 2), _fold(odd, 2)
     cc, ss = even_even @ cos_x.T, odd_odd @ sin_x.T
     cs, sc = even_odd @ sin_x.T, odd_even @ cos_x.T
-    # U(σ_y u_y, σ_x u_x) = cc − σ_y σ_x ss + i(σ_x cs + σ_y sc); a sign common to both terms leaves |U|
-    # alone, and one between them conjugates nothing: the planes are complex, so the four powers differ.
+    # U(σ_y u_y, σ_x u_x) = cc − σ_y σ_x ss + i(σ_x cs + σ_y sc) for the signs σ of the four quadrants.
     along, across = cc - ss, cc + ss
     plus, minus = cs + sc, cs - sc
     right_down, left_up = _power(along, plus, 1), _power(along, plus, -1)

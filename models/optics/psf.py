@@ -104,7 +104,7 @@ def psf(
     steep = steepness(height, spec, wavelengths[0], depth, field)
     window = pitch * max(shape)
     samples = max(samples_needed(steep, spec, wavelength, depth, window) for wavelength in wavelengths)
-    grid = pupil_grid(spec, samples, field)
+    grid = pupil_grid(spec, samples, ON_AXIS if spec.lens is not None else field)
     mask = grid.height(height)
     fixed = like(fixed_path(spec, grid.x, grid.y, depth, field), height)
     weights = like(grid.weights, height)

@@ -48,7 +48,7 @@ class PupilGrid:
 
 @lru_cache(maxsize=16)
 def pupil_grid(spec: OpticsSpec, samples: int, field: Field) -> PupilGrid:
-    """The grid of `samples`² points for light from `field`."""
+    """The grid of `samples`² points for light from `field`; with a lens it is the same for every field."""
     pupil, distance, lens = spec.pupil, spec.sensor_distance, spec.lens is not None
     radius = pupil.diameter / 2
     centre_x, centre_y = -field[0] * distance, -field[1] * distance  # where the chief ray lands

@@ -82,9 +82,9 @@ def samples_needed(steep: Steepness, spec: OpticsSpec, wavelength: float, depth:
     rays = min(step / pitch * distance, wavelength * distance / (2 * pitch))
     period = GUARD * (window / 2 + max(rays, window / 2))
     needed = spec.pupil.diameter / distance * period / wavelength + 2 * MARGIN
-    if spec.mask.stepped:
-        needed = spec.pupil.samples * np.ceil(needed / spec.pupil.samples) + 2 * MARGIN
-        return int(needed)
+    if spec.mask.stepped:  # a whole number of points, and an even one in all, to each sample
+        each = int(np.ceil(needed / spec.pupil.samples))
+        return spec.pupil.samples * (each + each * spec.pupil.samples % 2) + 2 * MARGIN
     return next(size for size in _LADDER if size >= max(needed, FEWEST))
 
 
