@@ -111,7 +111,7 @@ def form_error(expected: Heights, built: Heights, inside: NDArray[np.bool_]) -> 
 
 
 def _around_mark(expected: Relief, view: View) -> NDArray[np.bool_]:
-    """The corner with the orientation mark, as seen from the sensor; empty where the aperture fills the grid."""
+    """The corner with the orientation mark, as seen from the sensor; empty for a square aperture."""
     box = np.zeros(expected.height.shape, dtype=bool)
     if not expected.square:
         mark = Fiducial.beside(expected)

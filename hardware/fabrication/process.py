@@ -153,8 +153,8 @@ class Process(Settings, ABC):
             raise Refusal(
                 f"the relief is {relief.depth() * 1e6:.2f} um deep, {self.name} makes at most "
                 f"{self.max_depth * 1e6:.2f} um",
-                "choose a process that wraps the phase (multilevel, grayscale) or limit mask.max_sag in the "
-                "design",
+                "set max_depth if yours can, "
+                + ("or fewer orders" if self.wrapped else "or wrap the phase with multilevel or grayscale"),
             )
         return relief
 

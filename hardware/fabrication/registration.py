@@ -13,6 +13,10 @@ from opticaldr.hardware.fabrication.surface_file import Surface
 _COARSE = 96
 """Samples across the relief in the search over all rotations."""
 _ANGLES = 240
+_STEPS = np.array([0.05, 0.05, 0.05, 0.02])
+"""Natural steps of the refinement: angle in radians, shift across and down in aperture radii, scale."""
+_REACH = np.array([0.35, 0.5, 0.5, 0.1])
+"""How far the refinement may go from its start, in the same units."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ def register(
     assert best is not None
     pose, explained = best[1], best[0]
     for samples in (128, 320):
-        pose, explained = _refined(expected, mark, surface, pose, samples)
+        pose, explained = _refined(expected, np.zeros_like(mark), surface, pose, samples)
     if explained < 0.5:
         raise Refusal(
             f"the surface explains {max(explained, 0):.0%} of the mask's relief at best: it is another "
@@ -229,7 +233,7 @@ def _refined(
 ) -> tuple[Pose, float]:
     """Least squares from ``start`` on about ``samples``² points; returns pose and explained variance.
 
-    Points of the aperture must be measured, those of the ``mark`` count where they are.
+    Points that were not measured do not count: a penalty on them would jump as they come and go.
     """
     from scipy.optimize import least_squares
 
@@ -241,11 +245,18 @@ def _refined(
     inside = expected.aperture()[pick, pick][region]
     x, y = x[region], y[region]
     height = expected.height[pick, pick][region]
-    size, radius = float(np.std(height)) or 1.0, expected.radius
+    size, radius = float(np.std(height[inside])) or 1.0, expected.radius
+    basis = np.stack([np.ones(len(x)), x / radius, y / radius, height / size], axis=1)
 
     def pose(vector: NDArray[np.float64]) -> Pose:
-        angle, shift_x, shift_y, scale = vector / np.array([1, 1 / radius, 1 / radius, 1])
-        return replace(start, angle=angle, shift_x=shift_x, shift_y=shift_y, scale=scale)
+        turn, right, down, growth = (vector - 1) * _STEPS
+        return replace(
+            start,
+            angle=start.angle + turn,
+            shift_x=start.shift_x + right * radius,
+            shift_y=start.shift_y + down * radius,
+            scale=start.scale + growth,
+        )
 
     def levelled(vector: NDArray[np.float64]) -> tuple[Heights, NDArray[np.bool_], NDArray[np.float64]]:
         """Residual after the best piston, tilt and depth, where it was measured, and those four numbers.
@@ -256,29 +267,38 @@ def _refined(
         measured = _sampled(surface, *pose(vector).placed(x, y))
         here = np.isfinite(measured)
         wanted = np.where(here, measured, 0.0)
-        basis = (
-            np.stack([np.ones(len(x)), x / radius, y / radius, height / size], axis=1) * here[:, np.newaxis]
-        )
-        normal = basis.T @ basis + 1e-9 * np.eye(4)
-        plane = np.linalg.solve(normal, basis.T @ wanted)
+        used = basis * (here & inside)[:, np.newaxis]
+        normal = used.T @ used + 1e-9 * np.eye(4)
+        plane = np.linalg.solve(normal, used.T @ wanted)
         gain = float(np.clip(plane[3] / size, 0.5, 2.0)) * size
         if gain != plane[3]:
-            left = np.linalg.solve(normal[:3, :3], basis[:, :3].T @ (wanted - basis[:, 3] * gain))
+            left = np.linalg.solve(normal[:3, :3], used[:, :3].T @ (wanted - basis[:, 3] * gain))
             plane = np.append(left, gain)
-        return wanted - basis @ plane, here, plane
+        return np.where(here, wanted - basis @ plane, 0.0), here, plane
 
     def residual(vector: NDArray[np.float64]) -> NDArray[np.float64]:
-        difference, here, _ = levelled(vector)
-        return np.where(here, difference / size, inside.astype(np.float64))
+        difference, _, _ = levelled(vector)
+        # A bowl that is wider and deeper is the same bowl: where nothing else decides, the scale stays 1.
+        leaning = 0.01 * np.sqrt(len(x)) * (pose(vector).scale - 1)
+        return np.append(difference / size, leaning)
 
-    first = np.array([start.angle, start.shift_x / radius, start.shift_y / radius, start.scale])
+    reach = _REACH / _STEPS
     solution = least_squares(
-        residual, first, loss="soft_l1", diff_step=1e-4, x_scale=[0.02, 0.02, 0.02, 0.01], max_nfev=60
+        residual,
+        np.ones(4),
+        loss="soft_l1",
+        f_scale=0.1,
+        diff_step=0.01,
+        bounds=(1 - reach, 1 + reach),
+        ftol=1e-13,
+        xtol=1e-9,
+        max_nfev=40 if samples < 100 else 150,
     ).x
     difference, here, plane = levelled(solution)
     explained = -1.0
-    if here.sum() > 0.5 * len(here):
-        explained = 1 - float(np.var(difference[here]) / plane[3] ** 2)
+    judged = here & inside
+    if judged.sum() > 0.5 * inside.sum():
+        explained = 1 - float(np.var(difference[judged]) / plane[3] ** 2)
     found = replace(
         pose(solution),
         piston=float(plane[0]),

@@ -119,8 +119,8 @@ def _report(told: SlmPattern, one: Panel, response: Response, shown: Shown, meri
         f"At {response.wavelength * 1e9:.0f} nm: an SLM shows a design at one wavelength at a time.",
     )
     report.text(
-        f"With a fill factor of {one.fill_factor:.3f}, {merits['into_pattern']:.1%} of the light goes into "
-        f"the pattern and {merits['unmodulated']:.1%} stays unmodulated on the axis. Put a stop of the design's "
+        f"With a fill factor of {one.fill_factor:.3f}, {merits['into_pattern']:.1%} of the light goes "
+        f"into the pattern and {merits['unmodulated']:.1%} stays unmodulated on the axis. Put a stop of the design's "
         "aperture in front: the panel outside it is flat."
     )
     report.section("Figures of the SLM")

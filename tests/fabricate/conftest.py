@@ -11,6 +11,10 @@ from opticaldr.hardware.fabrication.relief import Relief
 from opticaldr.models.optics import Optic, OpticsSpec, preset, zernike_height
 
 
+SHAPE = {4: 0.8e-6, 5: 0.5e-6, 7: 0.9e-6, 8: 0.3e-6, 9: 0.6e-6}
+"""The test design as Zernike coefficients, metres: defocus, astigmatism, coma, trefoil."""
+
+
 def small_spec(samples: int = 128) -> OpticsSpec:
     """The clinic's optics with a coarser height map."""
     spec = preset("clinic")
@@ -19,9 +23,9 @@ def small_spec(samples: int = 128) -> OpticsSpec:
 
 @pytest.fixture(scope="session")
 def optic() -> Optic:
-    """A relief without any symmetry: defocus, astigmatism, coma, trefoil; some four waves deep."""
+    """A relief without any symmetry, some four waves deep."""
     spec = small_spec()
-    return Optic(spec, zernike_height({4: 0.8e-6, 5: 0.5e-6, 7: 0.9e-6, 8: 0.3e-6, 9: 0.6e-6}, spec))
+    return Optic(spec, zernike_height(SHAPE, spec))
 
 
 @pytest.fixture(scope="session")

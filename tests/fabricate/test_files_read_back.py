@@ -1,7 +1,7 @@
-"""Every file through a reader that shares no code with the writer: is it the relief, in its unit, the right way round?
+"""Every file through a reader that shares no code with the writer: the relief, in its unit, the right way round.
 
-The readers are gdstk, trimesh, lib3mf, tifffile, OpenCV and plain text parsing. Each gives a height map in the
-design's own frame (x right, y down, seen from the sensor) from nothing but the file and its sidecar.
+The readers are gdstk, trimesh, lib3mf, tifffile, OpenCV and plain text parsing. Each gives a height map in
+the design's own frame (x right, y down, seen from the sensor) from nothing but the file and its sidecar.
 """
 
 import json
@@ -158,11 +158,11 @@ def read_heights(path: Path) -> np.ndarray:
                 return in_design_frame(picture_heights(page.asarray(), sidecar), sidecar)
         case ".dat":
             head, *lines = path.read_text().splitlines()
-            columns, rows, step_x, step_y, unit = map(float, head.split()[:5])
+            columns, rows, step_x, _, unit = map(float, head.split()[:5])
             assert unit == 0
             assert step_x * 1e-3 == pytest.approx(sidecar["pitch_m"], rel=1e-6)
             sag = np.array([float(line.split()[0]) for line in lines]).reshape(int(rows), int(columns))
-            # OpticStudio: Z along the light, towards the sensor; first value at -X, +Y, as the sensor sees it.
+            # OpticStudio: Z along the light; first value at -X, +Y, as the sensor sees it.
             return (-1e-3 if sidecar["orientation"]["seen_from"] == "scene" else 1e-3) * sag
         case ".xyz":
             points = np.loadtxt(path) * 1e-3

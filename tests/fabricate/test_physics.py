@@ -86,7 +86,7 @@ def test_level_n_never_appears(levels: int, height: float) -> None:
     process = Multilevel(levels=levels)
     relief = Relief(np.full((64, 64), height), 1e-6, 30e-6)
     folded = process.folded(relief, WAVE, levels).height
-    assert 0 <= folded.min()
+    assert folded.min() >= 0
     assert folded.max() <= WAVE.depth * (levels - 1) / levels * (1 + 1e-12)
 
 
@@ -151,7 +151,7 @@ def test_tolerance_depends_on_the_seed_alone_and_widens_with_the_errors(optic: O
     calm, first = median(1)
     np.testing.assert_array_equal(first, median(1)[1])
     assert not np.array_equal(first, median(2)[1])
-    assert median(1, depth_error=0.15, overlay_error=8e-6)[0] < calm - 0.005
+    assert median(1, depth_error=0.3, overlay_error=30e-6)[0] < calm - 0.002
     exact = median(1, depth_error=0.0, overlay_error=0.0)[1]
     assert np.ptp(exact) < 1e-12
 
@@ -164,8 +164,6 @@ def test_overlay_moves_a_mask_and_not_the_first() -> None:
     made = process.made(Relief(height, 1e-6, 60e-6), WAVE, np.random.default_rng(4)).height
     assert made[64, 64] == pytest.approx(0.0, abs=1e-12)
     fine, coarse = WAVE.depth / 4, WAVE.depth / 2
-    around = np.unique(np.round((height[0, 0] - made) / fine, 6))
-    assert {0.0, 1.0, 2.0, 3.0} & set(around) >= {0.0, 1.0, 3.0} or coarse > 0
     only_first = np.isclose(height[0, 0] - made, fine)
     only_second = np.isclose(height[0, 0] - made, coarse)
     assert only_first.any()
@@ -205,7 +203,7 @@ def test_narrow_lines_are_found_and_wide_ones_are_not() -> None:
 def test_a_violation_is_listed_where_it_is(optic: Optic) -> None:
     """A steep spot to the right of the axis, seen from the sensor, is on the left in the file's frame."""
     spec = small_spec()
-    process = PROCESSES["refractive"].told({"max_slope": 0.3, "tool_radius": 1e-9})
+    process = PROCESSES["refractive"].told({"max_slope": 0.2, "tool_radius": 1e-9})
     relief = Relief(np.zeros((128, 128)), spec.pupil.pitch, spec.pupil.diameter / 2)
     axis = relief.axis()
     x, y = np.meshgrid(axis, axis)

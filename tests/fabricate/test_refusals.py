@@ -23,7 +23,7 @@ from .conftest import sealed, small_spec
             r"the relief is \d\.\d\d um deep, refractive makes at most 2\.00 um",
         ),
         ("grayscale", {"wrap": False, "max_depth": 1e-6}, r"um deep, grayscale makes at most 1\.00 um"),
-        ("multilevel", {"orders": 12}, r"multilevel makes at most 10\.00 um"),
+        ("multilevel", {"max_depth": 0.5e-6}, r"is 1\.01 um deep, multilevel makes at most 0\.50 um"),
         ("multilevel", {"pixel": 0.05e-6}, r"places pixels of 0\.2 um or more, not 0\.05 um"),
         ("two-photon", {"pixel": 1e-9}, r"places pixels of 0\.1 um or more, not 0\.001 um"),
         ("multilevel", {"levels": 33}, r"multilevel: levels: .*less than or equal to 32.*33"),
@@ -45,7 +45,7 @@ def test_what_a_process_cannot_do(
 def test_a_design_pixel_finer_than_the_process_is_refused(tmp_path: Path) -> None:
     spec = small_spec(512)
     fine = sealed(Optic(spec, np.zeros((512, 512))), tmp_path / "fine")
-    with pytest.raises(Refusal, match=r"holds only 428 pixels of 5 um"):
+    with pytest.raises(Refusal, match=r"holds only 429 pixels of 5 um"):
         fabricate(fine, "refractive", settings={"min_pixel": 5e-6, "pixel": 5e-6}, parts=0)
 
 
