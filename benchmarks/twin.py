@@ -4,8 +4,9 @@
 torchoptics and prysm, all held against a complex128 angular spectrum. Peers come from an environment of their
 own, so that they cannot replace anything here: ``OPTICALDR_PEERS`` names its Python.
 
-    python -m venv peers && peers/bin/pip install torch prysm torchoptics plyfile plotly
-    opencv-python-headless "setuptools<81" peers/bin/pip install --no-deps odak
+    python -m venv peers
+    peers/bin/pip install torch prysm torchoptics plyfile plotly matplotlib tqdm "setuptools<81"
+    peers/bin/pip install opencv-python-headless && peers/bin/pip install --no-deps odak
 """
 
 import json

@@ -1,24 +1,22 @@
-"""The optical twin: from a mask's height map to the image that the sensor reads, for NumPy arrays and torch
-tensors.
+"""The optical twin: from a mask's height map to the image that the sensor reads, for NumPy and torch alike.
 
 Typical use::
 
-    spec = preset("clinic")                                     # or load_spec(Path("mine.toml"))
-    height = zernike_height({4: 2e-6, 7: 1e-6}, spec)           # metres [y, x] on the pupil's grid
-    bank = psf_bank(height, spec, [0.4, 0.6, 1.2], shape=(33, 33))      # [depth, colour, y, x] energy
-    fractions image = form_image(scene, bank[1])                          # scene [..., colour, y, x], linear,
-    upright frame = expose(image, spec.sensor, rng=np.random.default_rng(0))    # binned RGB in [0, 1], black
-    level taken off
+    spec = preset("clinic")                              # or load_spec(Path("mine.toml"))
+    height = zernike_height({4: 2e-6, 7: 1e-6}, spec)    # metres, [y, x] on the pupil's grid
+    bank = psf_bank(height, spec, [0.4, 0.6, 1.2], shape=(33, 33))  # energy, [depth, colour, y, x]
+    image = form_image(scene, bank[1])                   # scene [..., colour, y, x], linear, upright
+    frame = expose(image, spec.sensor, rng=np.random.default_rng(0))  # binned RGB, black level off
 
-* `psf_bank(height, spec, depths, *, fields=None, shape=None, binned=True)`: without `fields` (tangents (x, y)
-  of field angles) there is no field axis. `binned=True` counts `shape` in superpixels, `binned=False` in raw
-  pixels. Pass a torch tensor with gradient and the result is differentiable; the precision is that of
-  `height`.
-* `expose(irradiance, sensor, *, exposure, gain, temperature, rng)` reads binned RGB; `expose_raw(...)` a
-  Bayer frame [..., y, x] of digital numbers (with `fixed_pattern=response_pattern(sensor, rng)` for PRNU).
-  Irradiance is always in fractions of full well.
-* `Optic(spec, height)`, `Optic.read(folder)`, `.write(folder)`: `optics.json` and `height.npy`.
-* `magnification(spec, depth)`, `face_width(spec, depth)` in superpixels.
+* `psf_bank` has a field axis only if given `fields`, the tangents (x, y) of field angles. `binned=True` counts
+  `shape` in superpixels, `binned=False` in raw pixels. Pass a torch tensor with gradient and the result is
+  differentiable; the precision is that of the height map. `psf` gives single wavelengths.
+* `expose` reads binned RGB, `expose_raw` a Bayer frame [..., y, x] of digital numbers (with `response_pattern`
+  for PRNU). Irradiance is always in fractions of full well.
+* `Optic(spec, height)` is what exists or shall exist; `Optic.read`, `.write`: `optics.json` and `height.npy`.
+* `surfaces`: Zernike, radial, spline and per-pixel masks; `fabrication`: sag limit, wrap, levels, blur, errors.
+* `metrics`: Strehl, encircled energy, MTF, registration, NCC; `draw`: matplotlib figures of all this.
+* `FieldVaryingPsf`: PSFs that change over the field, by a few convolutions.
 * Arrays are upright images: a point on the right of the scene is on the right of the array. Use odd sides for
   PSFs.
 """
