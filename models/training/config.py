@@ -44,21 +44,21 @@ class SubjectsConfig(_Config):
 class LensConfig(_Config):
     """Learning the lens with the network, against an adversary."""
 
-    steps: Count = 200
-    batch: Annotated[int, Field(ge=16, le=4096)] = 36
+    steps: Count = 150
+    batch: Annotated[int, Field(ge=16, le=4096)] = 42
     modes: Annotated[tuple[Annotated[int, Field(ge=4, le=2000)], ...], Field(min_length=1)] | None = None
     """Noll indices that are learned; all from 4 up to the preset's ``mask.modes`` if not given."""
-    start: Annotated[float, Field(ge=0, le=50)] = 0.4
+    start: Annotated[float, Field(ge=0, le=50)] = 1.0
     """Root mean square of the first coefficients, micrometres."""
     tolerance: Annotated[float, Field(ge=0, le=10)] = 0.05
     """Fabrication error drawn in every batch: standard deviation of each coefficient, micrometres."""
     privacy: Literal["constraint", "weight"] = "constraint"
     """Whether ``weight`` is only where the Lagrange multiplier starts, or stays."""
-    target_auc: Annotated[float, Field(ge=0.5, le=1)] = 0.62
+    target_auc: Annotated[float, Field(ge=0.5, le=1)] = 0.65
     """What the adversary's verification AUC on people it was not trained on shall not exceed."""
-    weight: Annotated[float, Field(ge=0, le=1000)] = 1.0
-    multiplier_rate: Rate = 0.5
-    lens_rate: Rate = 0.08
+    weight: Annotated[float, Field(ge=0, le=1000)] = 3.0
+    multiplier_rate: Rate = 1.0
+    lens_rate: Rate = 0.1
     """Adam's rate for the coefficients, micrometres a step."""
     network_rate: Rate = 3e-3
     adversary_rate: Rate = 2e-3
@@ -86,9 +86,9 @@ class DesignConfig(_Config):
     preset: str = "clinic"
     subjects: SubjectsConfig = SubjectsConfig()
     lens: LensConfig = LensConfig()
-    networks: FitConfig = FitConfig(steps=200, rate=3e-3)
+    networks: FitConfig = FitConfig(steps=150, rate=3e-3)
     """Network on what the finished lens captures."""
-    recogniser: FitConfig = FitConfig(steps=150)
+    recogniser: FitConfig = FitConfig(steps=120)
     """Adversary trained from scratch on what the finished lens captures: the read-out."""
     head: FitConfig = FitConfig(steps=300, batch=64, rate=3e-3)
     checkpoint_every: Count = 20

@@ -123,7 +123,8 @@ def read_out(
             recogniser=Recogniser(size=size),
             progress=progress,
         )
+    met = train.sessions(train.subject < test.people)
     return {
         "auc": recognition(embed(recogniser, test, camera, seed), test),
-        "auc_training_people": recognition(embed(recogniser, train, camera, seed), train),
+        "auc_training_people": recognition(embed(recogniser, met, camera, seed), met),
     }

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from opticaldr.artefacts import Report
 from opticaldr.models.optics import face_width, preset, zernike_height
 from opticaldr.models.optics.draw import draw_height, draw_mtf, draw_phase, draw_psfs
@@ -16,7 +18,7 @@ def write_optics_report(path: Path, config: DesignConfig) -> None:
     """
     spec = preset(config.preset)
     depths = config.subjects.depths
-    height = zernike_height(spec.mask.start, spec)
+    height = zernike_height(spec.mask.start, spec).astype(np.float32)
     report = Report(
         f"Optics of the preset {spec.name}",
         "Before anything is learned: the mask's starting surface and what it does to a point of light.",

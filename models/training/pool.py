@@ -45,7 +45,7 @@ class Pool:
     @property
     def people(self) -> int:
         """How many people there are."""
-        return int(self.subject.max()) + 1
+        return len(torch.unique(self.subject))
 
     def sessions(self, chosen: Tensor) -> Self:
         """The chosen sessions, by mask or index; people keep their numbers."""
