@@ -147,7 +147,7 @@ def retrained_reading(ground: Ground, captures: Captures, name: str) -> Reading:
         stage="train attacker",
         progress=ground.progress,
     )
-    attacker = NetworkRecogniser(network, size, f"network trained towards {base.name}")
+    attacker = NetworkRecogniser(network, size, f"student of {base.name}")
     probes = attacker.embed(captures.test, ground.test.landmarks)
     return Reading(name, attacker.name, ground.gallery(base), probes, notes={"loss": curve})
 

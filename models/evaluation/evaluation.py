@@ -286,4 +286,4 @@ def clean_recogniser(
     weights = store.remember(store.content_key("clean", crops, train.people, repr(schedule), seed), compute)
     network = RecogniserNetwork(size=crop)
     network.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
-    return NetworkRecogniser(network.eval(), crop, "trained here on clean faces")
+    return NetworkRecogniser(network.eval(), crop, "clean network")

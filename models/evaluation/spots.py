@@ -18,6 +18,19 @@ RAYS = 192
 """Rays across the pupil."""
 
 
+def ray_reach(height: Floats, spec: OpticsSpec, depths: Sequence[float]) -> float:
+    """How far from the chief ray, in superpixels along x or y, the rays through a height map land at most."""
+    x, y = pupil_positions(spec)
+    inside = pupil_mask(spec)
+    index = max(spec.mask.material.index(wavelength) for wavelength in spec.sensor.wavelengths)
+    reach = 0.0
+    for depth in depths:
+        path = fixed_path(spec, x, y, depth, (0.0, 0.0)) + (index - 1) * height
+        slopes = [np.abs(slope[inside]).max() for slope in np.gradient(path, spec.pupil.pitch)]
+        reach = max(reach, float(max(slopes)) * spec.sensor_distance / spec.sensor.superpixel)
+    return reach
+
+
 class Spots:
     """Rays of one optic, for masks that are multiples of one shape.
 

@@ -1,5 +1,6 @@
 """What is judged: the optics of an artefact, designed, fitted or measured."""
 
+import math
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -7,11 +8,15 @@ import numpy as np
 
 from opticaldr.artefacts import Artefact
 from opticaldr.errors import Refusal
+from opticaldr.models.evaluation.spots import ray_reach
 from opticaldr.models.evaluation.views import PsfView, resample_raw
 from opticaldr.models.optics import Optic, OpticsSpec, psf_bank
 
 WINDOW = 41
-"""Side in superpixels of the PSFs that are computed."""
+"""Largest side in superpixels of a PSF."""
+
+MARGIN = 2
+"""Superpixels around the outermost ray that a computed PSF keeps, for what diffraction spreads."""
 
 DEPTHS = (0.0, 0.35, 1.0)
 """Where people sit between the scene's near and far end, evenly in 1/depth: what defocus goes by."""
@@ -53,7 +58,8 @@ def read_subject(artefact: Artefact) -> Subject:
         float(1 / (1 / spec.scene.near + share * (1 / spec.scene.far - 1 / spec.scene.near)))
         for share in DEPTHS
     )
-    bank = psf_bank(optic.height.astype(np.float32), spec, depths, shape=(WINDOW, WINDOW))
+    side = min(WINDOW, 2 * (math.ceil(ray_reach(optic.height, spec, depths)) + MARGIN) + 1)
+    bank = psf_bank(optic.height.astype(np.float32), spec, depths, shape=(side, side))
     return Subject(spec, depths, PsfView(artefact.kind, np.asarray(bank, np.float32)), measured=False)
 
 

@@ -127,6 +127,12 @@ def test_a_measured_bank_is_used_and_one_of_other_distances_is_refused(tmp_path,
         read_subject(calibration("far", [5.0, 9.0]))
 
 
+def test_the_window_of_a_computed_psf_holds_its_light(design):
+    bank = read_subject(design).view.bank
+    assert bank.sum((-2, -1)).min() > 0.99
+    assert bank.shape[-1] < 21
+
+
 def test_an_artefact_without_optics_is_refused(tmp_path):
     with create("head", tmp_path / "head", seed=0) as draft:
         (draft.path / "x.json").write_text("{}")

@@ -132,8 +132,7 @@ def test_wiener_loses_its_edge_over_the_plain_blur_as_read_noise_grows(people):
 
 def test_the_psf_of_the_wrong_depth_restores_less_than_the_right_one(people):
     spec = preset("clinic")
-    height = zernike_height({4: 6e-6, 6: 5e-6}, spec)
-    bank = np.asarray(psf_bank(height, spec, [0.45, 1.2], shape=(25, 25)), np.float32)
+    bank = Spots({4: 1.0, 6: 0.8}, spec, [0.45, 1.2]).bank(8e-6, 25)
     seen = capture(PsfView("mask", bank), people, None, seed=0)
     right, wrong = (np.abs(wiener(seen, bank[d], 1e-3) - people.scenes).mean() for d in (0, 1))
     assert right < 0.8 * wrong
