@@ -52,9 +52,8 @@ def design_lens(
         beside = out.absolute().parent if out is not None else Path("runs").absolute()
         work = Work(beside, "design", f"{config.model_dump_json()}\n{spec.model_dump_json()}\n{seed}")
         subjects, every = config.subjects, config.checkpoint_every
-        people = film(range(subjects.train + subjects.test), subjects, spec, seed, progress)
-        known = people.subject < subjects.train
-        train, test = people.sessions(known), people.sessions(~known)
+        train = film(range(subjects.train), subjects, spec, seed, progress)
+        test = film(range(subjects.train, subjects.train + subjects.test), subjects, spec, seed, progress)
         scale = FactorScale.of(train.factors)
         lens, network, history = learn_lens(
             train, spec, subjects.depths, config.lens, scale, work, seed=seed, every=every, progress=progress

@@ -23,7 +23,7 @@ from opticaldr.models.training.loop import Progress, Work
 from opticaldr.models.training.pool import Pool, film
 
 OTHER_PEOPLE = 1_000_000
-"""First number of the subjects that networks are adapted and tested on: the design never met them."""
+"""First number of the subjects that adapted networks are tested on: nobody has met them."""
 
 
 def finetune(
@@ -38,9 +38,10 @@ def finetune(
 ) -> Artefact:
     """Adapt a design's networks to measured PSFs; the lens is fixed.
 
-    Subjects are filmed at the trained distances and captured through the measured PSFs of the nearest
-    measured distance, at a field position drawn for every session. The temporal head always adapts, the
-    network as the config says, held by a pull towards the weights it came with.
+    The design's own subjects are filmed again, so that what changes is the optics and not the people, and
+    captured through the measured PSFs of the nearest measured distance, at a field position drawn for every
+    session. The temporal head always adapts, the network as the config says, held by a pull towards the
+    weights it came with.
 
     Three errors on people that neither design nor adaptation has met: un-adapted networks on the optics as
     built, adapted ones on the same, and the design's own on the optics as designed. What the adaptation
@@ -78,10 +79,9 @@ def finetune(
     with create("head", out, parents=[design, calibration], seed=seed) as draft:
         beside = out.absolute().parent if out is not None else Path("runs").absolute()
         work = Work(beside, "head", f"{config.model_dump_json()}\n{design.id}\n{calibration.id}\n{seed}")
-        numbers = range(OTHER_PEOPLE, OTHER_PEOPLE + subjects.train + subjects.test)
-        people = film(numbers, subjects, measured.spec, seed, progress)
-        known = people.subject < subjects.train
-        train, test = people.sessions(known), people.sessions(~known)
+        met, unmet = range(subjects.train), range(OTHER_PEOPLE, OTHER_PEOPLE + subjects.test)
+        stage = design.manifest.seed or 0
+        train, test = (film(people, subjects, measured.spec, stage, progress) for people in (met, unmet))
         built = Camera(
             torch.as_tensor(measured.bank, dtype=torch.float32).flatten(0, 1), measured.spec.sensor
         )
