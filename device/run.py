@@ -57,7 +57,7 @@ def run(
 
     Returns:
         A summary; ``passed`` is False if the optics were not in place, eye failed or was stopped on
-        suspicion.
+        suspicion, or something could not be logged.
 
     Raises:
         Refusal: the bundle, the source or the folder is not usable, or eye could not protect itself.

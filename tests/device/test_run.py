@@ -1,5 +1,6 @@
 """The two real processes: what they say, what they refuse, and how they end."""
 
+import contextlib
 import json
 import os
 import signal
@@ -359,3 +360,26 @@ def test_the_unit_in_the_docs_is_hardened(tmp_path):
     if "unrecognized option" in done.stderr:
         pytest.skip("this systemd-analyze cannot look at files")
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_either_process_may_be_killed_at_any_moment(bundle, tmp_path):
+    rng = np.random.default_rng(2)
+    for number in range(30):
+        process = voice_process(bundle, tmp_path, interval=1, seed=number)
+        time.sleep(float(rng.uniform(0.3, 4.0)))
+        victim = process.pid
+        if rng.random() < 0.5:
+            with contextlib.suppress(ValueError):  # voice may not have started it yet
+                victim = eye_of(process.pid)
+        os.kill(victim, signal.SIGKILL)
+        process.communicate(timeout=60)
+    run(bundle, out=tmp_path, frames=1)
+    verify_log(tmp_path / "audit.ndjson", load_public_key(tmp_path / "device.key.pub"))
+    logged = [e["hash"] for e in read_log(tmp_path / "audit.ndjson") if e["kind"] in ("estimate", "event")]
+    delivered = [
+        json.loads(line)["hash"] for line in (tmp_path / "estimates.ndjson").read_bytes().splitlines()
+    ]
+    assert delivered == logged
+    assert logged
