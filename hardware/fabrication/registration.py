@@ -288,7 +288,7 @@ def _refined(
         np.ones(4),
         loss="soft_l1",
         f_scale=0.1,
-        diff_step=0.01,
+        diff_step=0.1,
         bounds=(1 - reach, 1 + reach),
         ftol=1e-13,
         xtol=1e-9,

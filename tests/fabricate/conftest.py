@@ -10,8 +10,7 @@ from opticaldr.hardware.fabrication.order import as_relief
 from opticaldr.hardware.fabrication.relief import Relief
 from opticaldr.models.optics import Optic, OpticsSpec, preset, zernike_height
 
-
-SHAPE = {4: 0.8e-6, 5: 0.5e-6, 7: 0.9e-6, 8: 0.3e-6, 9: 0.6e-6}
+SHAPE = {4: 0.8e-6, 5: 0.5e-6, 7: 0.9e-6, 8: 0.3e-6, 9: 0.6e-6, 12: 0.4e-6, 16: 0.3e-6}
 """The test design as Zernike coefficients, metres: defocus, astigmatism, coma, trefoil."""
 
 

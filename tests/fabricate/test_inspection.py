@@ -74,8 +74,8 @@ def test_the_pose_and_the_errors_are_found(mask: Artefact, tmp_path: Path) -> No
     built = inspect_surface(mask, as_x3p(tmp_path / "s.x3p", *measured(mask)), tmp_path / "built")
     found = built.json("inspection.json")
     assert found["part_mirrored"] is False
-    assert found["depth_gain"] == pytest.approx(DEPTH, abs=2e-3)
-    assert found["scale"] == pytest.approx(SCALE, abs=3e-4)
+    assert found["depth_gain"] == pytest.approx(DEPTH, abs=3e-3)
+    assert found["scale"] == pytest.approx(SCALE, abs=6e-4)
     assert found["residual_rms_m"] < 15e-9
     # In the file, seen as a picture (rows down), the part is turned clockwise by -TURN and shifted up by -SHIFT.
     assert found["shift_x"] == pytest.approx(SHIFT[0], abs=2e-6)
@@ -129,7 +129,7 @@ def test_files_without_units_need_them(mask: Artefact, tmp_path: Path, suffix: s
     with pytest.raises(Refusal, match=r"does not state its height unit"):
         inspect_surface(mask, path, tmp_path / "built", pitch=step)
     found = inspect_surface(mask, path, tmp_path / "built", pitch=step, unit=1e-6).json("inspection.json")
-    assert found["depth_gain"] == pytest.approx(DEPTH, abs=2e-3)
+    assert found["depth_gain"] == pytest.approx(DEPTH, abs=3e-3)
     assert found["part_mirrored"] is False
 
 
