@@ -171,7 +171,7 @@ def floor_figures(ours: dict[str, float]) -> list[Figure]:
     height = zernike_height({4: -51e-6} | {j: 0.5e-6 * rng.standard_normal() for j in range(5, 16)}, spec)
     steep = steepness(height, spec, WAVELENGTHS[0], DEPTH, (0.0, 0.0))
     window = SIDE * spec.sensor.pitch
-    n = max(samples_needed(steep, spec, w, DEPTH, window) for w in WAVELENGTHS)
+    n = max(samples_needed(steep, spec, w, window) for w in WAVELENGTHS)
     flops = len(WAVELENGTHS) * 2 * SIDE * n * (n + SIDE)
     plain = len(WAVELENGTHS) * 8 * SIDE * n * (n + SIDE)
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})

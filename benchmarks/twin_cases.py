@@ -7,6 +7,7 @@ their own. Each contender is ``prepare(problem)`` → a function from the height
 has no gradient of its own: its adjoint is written out here with its own propagation.
 """
 
+import importlib
 import json
 import os
 import resource
@@ -214,6 +215,16 @@ PREPARE: dict[str, Callable[[Problem], Callable[[Any], Any]]] = {
 }
 
 
+IMPORTS = {
+    "twin": ("opticaldr.models.optics.torch_sparse",),
+    "twin image": ("opticaldr.models.optics.torch_imaging",),
+    "odak": ("odak.learn.wave",),
+    "torchoptics": ("torchoptics",),
+    "prysm": ("prysm.conf", "prysm.propagation"),
+}
+"""What a contender's code weighs is not part of its memory: it is imported before that is taken."""
+
+
 def measure(name: str, folder: Path) -> dict[str, float]:
     """Medians of process-CPU milliseconds and peak memory in MB of one contender; its answer goes to the folder."""
     import torch
@@ -225,6 +236,8 @@ def measure(name: str, folder: Path) -> dict[str, float]:
         problem = dict(loaded)
     given = torch.from_numpy(problem["scene" if image else "height"])
     weights = torch.from_numpy(problem["weights"])
+    for module in IMPORTS.get(name, ()):
+        importlib.import_module(module)
     before = resident()
     reset_peak()
     run = PREPARE[name](problem)

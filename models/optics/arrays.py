@@ -16,9 +16,13 @@ Array = Any
 def like(values: NDArray[Any], reference: Array) -> Array:
     """`values` in the library, precision and device of `reference`."""
     xp = array_api_compat.array_namespace(reference)
-    single = reference.dtype == xp.float32
-    dtype = np.float32 if single else np.float64
-    return xp.asarray(np.ascontiguousarray(values, dtype=dtype), device=array_api_compat.device(reference))
+    values = np.ascontiguousarray(values, dtype=precision(reference))
+    return xp.asarray(values, device=array_api_compat.device(reference))
+
+
+def precision(array: Array) -> str:
+    """The NumPy name of an array's precision: `float32`, or `float64` for everything else."""
+    return "float32" if array.dtype == array_api_compat.array_namespace(array).float32 else "float64"
 
 
 def constant(array: Array) -> NDArray[Any]:

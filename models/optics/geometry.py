@@ -32,10 +32,10 @@ def pupil_positions(spec: OpticsSpec) -> tuple[NDArray[np.float64], NDArray[np.f
 
 def pupil_mask(spec: OpticsSpec) -> NDArray[np.bool_]:
     """Which samples of the height map have their centre inside the stop: [y, x]."""
-    x, y = pupil_positions(spec)
     if spec.pupil.shape == "square":
-        return np.ones_like(x, dtype=bool)
-    inside: NDArray[np.bool_] = x * x + y * y <= (spec.pupil.diameter / 2) ** 2
+        return np.ones((spec.pupil.samples, spec.pupil.samples), dtype=bool)
+    square = centred(spec.pupil.samples, spec.pupil.pitch) ** 2
+    inside: NDArray[np.bool_] = square + square[:, None] <= (spec.pupil.diameter / 2) ** 2
     return inside
 
 

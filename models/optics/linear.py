@@ -24,5 +24,5 @@ class SparseMap:
 
                 self._cast[key] = SparseOperator(self._matrix, vector)
             else:
-                self._cast[key] = self._matrix.astype(vector.dtype).dot
+                self._cast[key] = self._matrix.astype(vector.dtype, copy=False).dot
         return self._cast[key](vector)

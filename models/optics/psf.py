@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opticaldr.errors import Refusal
-from opticaldr.models.optics.arrays import Array, like
+from opticaldr.models.optics.arrays import Array, like, precision
 from opticaldr.models.optics.fourier import fourier_power
 from opticaldr.models.optics.geometry import ON_AXIS, Field, centred, check_depth, check_height
 from opticaldr.models.optics.path import fixed_path
@@ -103,8 +103,8 @@ def psf(
     shape = shape or (spec.sensor.binned_shape if binned else spec.sensor.shape)
     steep = steepness(height, spec, wavelengths[0], depth, field)
     window = pitch * max(shape)
-    samples = max(samples_needed(steep, spec, wavelength, depth, window) for wavelength in wavelengths)
-    grid = pupil_grid(spec, samples, ON_AXIS if spec.lens is not None else field)
+    samples = max(samples_needed(steep, spec, wavelength, window) for wavelength in wavelengths)
+    grid = pupil_grid(spec, samples, ON_AXIS if spec.lens is not None else field, precision(height))
     mask = grid.height(height)
     fixed = like(fixed_path(spec, grid.x, grid.y, depth, field), height)
     weights = like(grid.weights, height)

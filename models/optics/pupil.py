@@ -47,8 +47,11 @@ class PupilGrid:
 
 
 @lru_cache(maxsize=16)
-def pupil_grid(spec: OpticsSpec, samples: int, field: Field) -> PupilGrid:
-    """The grid of `samples`² points for light from `field`; with a lens it is the same for every field."""
+def pupil_grid(spec: OpticsSpec, samples: int, field: Field, dtype: str) -> PupilGrid:
+    """The grid of `samples`² points for light from `field`, for height maps of one precision.
+
+    With a lens it is the same for every field.
+    """
     pupil, distance, lens = spec.pupil, spec.sensor_distance, spec.lens is not None
     radius = pupil.diameter / 2
     centre_x, centre_y = -field[0] * distance, -field[1] * distance  # where the chief ray lands
@@ -86,7 +89,7 @@ def pupil_grid(spec: OpticsSpec, samples: int, field: Field) -> PupilGrid:
     energy = np.sum(area * huygens**2)
     used = area.ravel() != 0
     taps = interpolation(
-        pupil.samples, pupil.pitch, x.ravel()[used], y.ravel()[used], nearest=spec.mask.stepped
+        pupil.samples, pupil.pitch, x.ravel()[used], y.ravel()[used], dtype, nearest=spec.mask.stepped
     )
     return PupilGrid(s_x, s_y, x, y, area * huygens / np.sqrt(energy), MaskMap(taps, used, samples))
 

@@ -46,8 +46,12 @@ def aperture_weights(x: Floats, y: Floats, chord: Callable[[Floats], tuple[Float
     dx, dy = x[1] - x[0], y[1] - y[0]
     offsets = (np.arange(4 * lines) + 0.5) / lines - 2  # the kernel's support, ±2 samples
     fine = y[0] + np.arange(-2 * lines, (len(y) + 2) * lines) * (dy / lines) + dy / (2 * lines)
-    left, right = chord(fine)
-    along_x = kernel_integral((right[:, None] - x) / dx) - kernel_integral((left[:, None] - x) / dx)
+    along_x = np.concatenate(
+        [
+            kernel_integral((right[:, None] - x) / dx) - kernel_integral((left[:, None] - x) / dx)
+            for left, right in map(chord, np.array_split(fine, 16))  # to spare memory
+        ]
+    )
     along_y = np.repeat(kernel(offsets)[None, :] / lines, len(y), axis=0)
     columns = np.arange(len(y))[:, None] * lines + np.arange(4 * lines)
     starts = np.arange(0, len(y) * 4 * lines + 1, 4 * lines)
@@ -56,7 +60,9 @@ def aperture_weights(x: Floats, y: Floats, chord: Callable[[Floats], tuple[Float
     return weights
 
 
-def interpolation(samples: int, pitch: float, x: Floats, y: Floats, *, nearest: bool) -> csr_array:
+def interpolation(
+    samples: int, pitch: float, x: Floats, y: Floats, dtype: str = "float64", *, nearest: bool
+) -> csr_array:
     """Sparse matrix from a centred samples² grid, flattened, to its values at points (x, y).
 
     Cubic between samples, tangent beyond the grid; or, if `nearest`, the sample whose square holds the point.
@@ -66,13 +72,13 @@ def interpolation(samples: int, pitch: float, x: Floats, y: Floats, *, nearest: 
         t = position / pitch + (samples - 1) / 2
         if nearest:
             columns.append(np.clip(np.rint(t), 0, samples - 1).astype(np.int32)[:, None])
-            weights.append(np.ones((len(t), 1)))
+            weights.append(np.ones((len(t), 1), dtype))
             continue
         first = np.clip(np.floor(t) - 1, 0, samples - 4).astype(np.int32)
         inside = np.clip(t, 0, samples - 1)
-        weight, slope = _lagrange(inside - first)
+        weight, slope = _lagrange((inside - first).astype(dtype))
         columns.append(first[:, None] + np.arange(4, dtype=np.int32))
-        weights.append(weight + (t - inside)[:, None] * slope)
+        weights.append(weight + (t - inside).astype(dtype)[:, None] * slope)
     taps = columns[0].shape[1]
     column = (columns[0][:, :, None] * np.int32(samples) + columns[1][:, None, :]).ravel()
     weight = (weights[0][:, :, None] * weights[1][:, None, :]).ravel()
@@ -80,7 +86,7 @@ def interpolation(samples: int, pitch: float, x: Floats, y: Floats, *, nearest: 
     return csr_array((weight, column, starts), shape=(len(x), samples * samples))
 
 
-def _lagrange(t: Floats) -> tuple[Floats, Floats]:
+def _lagrange(t: NDArray[np.floating]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
     """Lagrange polynomials through 0, 1, 2, 3 at t, and their slopes: each [point, 4]."""
     weight = np.stack(
         [

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from opticaldr.errors import Refusal
 from opticaldr.models.optics.arrays import Array, constant
-from opticaldr.models.optics.geometry import Field, pupil_mask, pupil_positions
+from opticaldr.models.optics.geometry import Field, centred, pupil_mask
 from opticaldr.models.optics.path import fixed_path
 from opticaldr.models.optics.pupil import MARGIN
 from opticaldr.models.optics.specs import OpticsSpec
@@ -28,49 +28,47 @@ FEWEST = 128
 
 @dataclass(frozen=True)
 class Steepness:
-    """Largest change of path between neighbouring samples of the height map inside the stop, in metres.
+    """Largest changes between neighbouring samples of the height map inside the stop, in metres.
 
-    `path` is the whole path's at `index` and `depth`, `height` the height map's alone; `at` bounds it
-    elsewhere.
+    `path` is that of the whole path at refractive index `index`, `height` that of the height map alone.
     """
 
     path: float
     height: float
     index: float
-    depth: float
-    reach: float
-    """Pupil radius times sample pitch: what a change of 1/depth is multiplied by."""
 
-    def at(self, index: float, depth: float) -> float:
-        """Upper bound of the step at another refractive index and depth."""
-        defocus = self.reach * abs(1 / depth - 1 / self.depth)
-        return self.path + abs(index - self.index) * self.height + defocus
+    def at(self, index: float) -> float:
+        """Upper bound of the path's step at another refractive index."""
+        return self.path + abs(index - self.index) * self.height
 
 
 def steepness(height: Array, spec: OpticsSpec, wavelength: float, depth: float, field: Field) -> Steepness:
     """The steepest step of the path at one wavelength, depth and field; refuses a map that is not finite."""
     values = constant(height)
     index = spec.mask.material.index(wavelength)
+    positions = centred(spec.pupil.samples, spec.pupil.pitch)
+    defocus = np.diff(positions**2 / 2) * (1 / depth - 1 / spec.scene.far)
     path = map_step = 0.0
-    for axis, fixed, inside in _fixed_steps(spec, depth, field, values.dtype.str):
+    for axis, (fixed, inside) in enumerate(_fixed_steps(spec, field, values.dtype.str)):
         with np.errstate(invalid="ignore"):  # infinities, which `_peak` refuses
             step = np.diff(values, axis=axis)
         step *= inside
         map_step = max(map_step, _peak(step))
         step *= index - 1
+        step += np.expand_dims(defocus, 1 - axis)
         step += fixed
+        step *= inside
         path = max(path, _peak(step))
-    reach = spec.pupil.diameter / 2 * spec.pupil.pitch
-    return Steepness(path, map_step, index, depth, reach)
+    return Steepness(path, map_step, index)
 
 
-def samples_needed(steep: Steepness, spec: OpticsSpec, wavelength: float, depth: float, window: float) -> int:
+def samples_needed(steep: Steepness, spec: OpticsSpec, wavelength: float, window: float) -> int:
     """Pupil samples along one side (even, from a coarse ladder) for a window of the given width in metres.
 
     Refuses a height map whose path changes by more than half a wave between samples: there the map no longer
     says what the surface is. A stepped surface is exempt, for its samples are the surface.
     """
-    step = steep.at(spec.mask.material.index(wavelength), depth)
+    step = steep.at(spec.mask.material.index(wavelength))
     pitch, distance = spec.pupil.pitch, spec.sensor_distance
     if step > wavelength / 2 and not spec.mask.stepped:
         enough = int(np.ceil(1.1 * spec.pupil.samples * 2 * step / wavelength))
@@ -114,18 +112,19 @@ _LADDER = [
 ]
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=4)
 def _fixed_steps(
-    spec: OpticsSpec, depth: float, field: Field, dtype: str
-) -> list[tuple[int, NDArray[np.floating], NDArray[np.floating]]]:
-    """For each axis: the fixed path's steps between samples inside the stop, and 1 where both ends are inside."""
-    path = fixed_path(spec, *pupil_positions(spec), depth, field)
+    spec: OpticsSpec, field: Field, dtype: str
+) -> list[tuple[NDArray[np.floating], NDArray[np.bool_]]]:
+    """Along y and x: the fixed path's steps between samples at the far end of the scene, and whether both samples
+    lie inside the stop."""
+    axis = centred(spec.pupil.samples, spec.pupil.pitch).astype(dtype)
+    path = fixed_path(spec, axis, axis[:, None], spec.scene.far, field)
     inside = pupil_mask(spec)
-    steps = []
-    for axis in (0, 1):
-        both = np.logical_and(*(np.delete(inside, end, axis) for end in (0, -1)))
-        steps.append((axis, (np.diff(path, axis=axis) * both).astype(dtype), both.astype(dtype)))
-    return steps
+    return [
+        (np.diff(path, axis=0), inside[1:] & inside[:-1]),
+        (np.diff(path, axis=1), inside[:, 1:] & inside[:, :-1]),
+    ]
 
 
 def _peak(step: NDArray[np.floating]) -> float:
