@@ -20,6 +20,9 @@ MILD_BLUR = 1.0
 RANDOM_MODES = 15
 """Highest Noll mode of the random mask."""
 
+NARROWEST = 0.4
+"""Superpixels: a lens sharper than this is set beside controls of this width, for nothing narrower is resolved."""
+
 SETTLED = 0.03
 """Relative error at which two widths count as equal."""
 
@@ -58,6 +61,7 @@ def matched_controls(
         seed: of the random mask.
     """
     count = len(depths)
+    width = max(width, NARROWEST)
     # Each mode tilts the rim as much as any other: the slope of R_n^m there is (n(n + 2) - m²)/2.
     rng = np.random.default_rng(seed)
     rim = {j: (n * (n + 2) - m * m) / 2 for j in range(5, RANDOM_MODES + 1) for n, m in [noll_to_nm(j)]}
@@ -81,8 +85,7 @@ def _matched(width_of: Callable[[float], float], width: float, start: float, ste
     """Size at which the width is as wanted: width grows nearly in proportion to size, so correct by the
     ratio.
 
-    The closest size met, if the width is out of reach: because of the window, of the sharpest focus, or
-    because the height map would be too steep for its grid.
+    The closest size met, if the width is out of reach: because of the window or of the sharpest focus.
     """
     size, best = start, (np.inf, start)
     for _ in range(steps):

@@ -18,12 +18,12 @@ from opticaldr.models.evaluation.depression import (
     estimate,
     film_clips,
 )
-from opticaldr.models.evaluation.evaluation import TEST_PEOPLE, TRAIN_PEOPLE, clean_recogniser
 from opticaldr.models.evaluation.faces import Progress, simulated_faces
+from opticaldr.models.evaluation.populations import TEST_PEOPLE, TRAIN_PEOPLE, clean_recogniser
 from opticaldr.models.evaluation.retraining import Schedule
-from opticaldr.models.evaluation.utility import regression
+from opticaldr.models.evaluation.utility import SIDEWAYS, regression
 from opticaldr.models.evaluation.verification import Embedded, measure
-from opticaldr.models.networks import Compact, FactorScale, TemporalHead, gaussian_nll
+from opticaldr.models.networks import FACTORS, Compact, FactorScale, TemporalHead, gaussian_nll
 
 WIDTHS = [87.0, 58.0, 39.0]
 """Face widths in pixels: what the clinic camera sees between 0.4 and 0.9 m."""
@@ -38,7 +38,7 @@ class Effort:
     test: int = 60
     sessions: int = 4
     recogniser: Schedule = field(default_factory=lambda: Schedule(14))
-    frame_steps: int = 300
+    frame_steps: int = 700
     head_steps: int = 400
 
 
@@ -114,9 +114,10 @@ def read_clean_clips(effort: Effort, seed: int, progress: Progress) -> dict[str,
 
 
 def train_frames(clips: Clips, steps: int, seed: int, progress: Progress, batch: int = 48) -> Compact:
-    """Train the frame network to read all factors off clean frames."""
+    """Train the frame network to read all factors off clean frames, half of them mirrored."""
     factors = torch.from_numpy(clips.factors)
     truth = FactorScale.of(factors).standardise(factors)
+    mirror = torch.tensor([-1.0 if name in SIDEWAYS else 1.0 for name in FACTORS])
     rng = np.random.default_rng(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -127,8 +128,10 @@ def train_frames(clips: Clips, steps: int, seed: int, progress: Progress, batch:
         for step in range(steps):
             row, moment = rng.integers(len(truth), size=batch), rng.integers(truth.shape[1], size=batch)
             frames = torch.from_numpy(clips.frames[row, moment].astype(np.float32)).permute(0, 3, 1, 2)
-            read = network.factors(network(frames))
-            loss = (read - truth[row, moment]).square().mean()
+            goal = truth[row, moment]
+            if rng.random() < 0.5:
+                frames, goal = frames.flip(-1), goal * mirror
+            loss = (network.factors(network(frames)) - goal).square().mean()
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()

@@ -13,9 +13,10 @@ from opticaldr.artefacts import create, open_artefact
 from opticaldr.cli.evaluate import evaluate as verb
 from opticaldr.errors import Refusal
 from opticaldr.models.evaluation import evaluation
-from opticaldr.models.evaluation.evaluation import Budget, evaluate, simulated_study
+from opticaldr.models.evaluation.evaluation import evaluate
 from opticaldr.models.evaluation.faces import Faces, check_disjoint, check_repeated
 from opticaldr.models.evaluation.metrics import Interval
+from opticaldr.models.evaluation.populations import BUDGETS, Budget, simulated_study
 from opticaldr.models.evaluation.retraining import Schedule
 from opticaldr.models.evaluation.subject import Subject, read_subject
 from opticaldr.models.evaluation.views import PsfView, half_energy_width, sharp
@@ -38,7 +39,7 @@ TINY = Budget(
 def small(tmp_path_factory):
     """A tiny budget, few clips, and a cache of its own."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(evaluation.BUDGETS, "quick", TINY)
+        patch.setitem(BUDGETS, "quick", TINY)
         patch.setattr(evaluation, "JUDGED_ON", 4)
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
@@ -197,7 +198,7 @@ def test_a_study_whose_attackers_are_blind_or_whose_protocol_leaks_proves_nothin
 
 @pytest.mark.slow
 def test_a_sharp_lens_and_a_constant_frame_come_out_at_the_two_ends(spec, monkeypatch):
-    monkeypatch.setitem(evaluation.BUDGETS, "quick", replace(TINY, train=(60, 3, 2), test=(40, 4, 1)))
+    monkeypatch.setitem(BUDGETS, "quick", replace(TINY, train=(60, 3, 2), test=(40, 4, 1)))
     sharp_lens = simulated_study(
         Subject(spec, (0.6,), replace(sharp(1), name="design"), False), "quick", seed=2
     )
