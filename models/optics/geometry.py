@@ -59,7 +59,7 @@ def relative_distance(
     (ρ² − 2ρ·p)/(R + R₀), which keeps the digits that R − R₀ would lose.
     """
     px, py = field[0] * distance, field[1] * distance
-    centre = np.sqrt(distance**2 + px**2 + py**2)
+    centre = float(np.sqrt(distance**2 + px**2 + py**2))
     difference = x * x + y * y - 2 * (x * px + y * py)
     relative: NDArray[np.float64] = difference / (np.sqrt(centre**2 + difference) + centre)
     return relative

@@ -82,7 +82,9 @@ def interpolation(
     taps = columns[0].shape[1]
     column = (columns[0][:, :, None] * np.int32(samples) + columns[1][:, None, :]).ravel()
     weight = (weights[0][:, :, None] * weights[1][:, None, :]).ravel()
-    starts = np.arange(0, len(column) + 1, taps * taps)
+    starts = np.arange(
+        0, len(column) + 1, taps * taps, dtype=np.int32
+    )  # int64 here would double the columns too
     return csr_array((weight, column, starts), shape=(len(x), samples * samples))
 
 

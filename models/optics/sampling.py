@@ -105,11 +105,7 @@ def check_sampling(height: Array, spec: OpticsSpec) -> None:
         )
 
 
-_LADDER = [
-    size
-    for octave in range(5, 15)
-    for size in (2**octave, 5 * 2**octave // 4, 3 * 2**octave // 2, 7 * 2**octave // 4)
-]
+_LADDER = [eighths * 2**octave for octave in range(2, 12) for eighths in range(8, 16)]
 
 
 @lru_cache(maxsize=4)
