@@ -1,0 +1,125 @@
+"""The PSF bank: what was measured, colour by colour, at raw pixels, as energy fractions with their standard errors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opticaldr.calibration.hdr import Merged
+from opticaldr.models.optics import bayer_masks
+
+_RIM = 4  # raw pixels at the window's border that are taken for background
+
+
+@dataclass(frozen=True)
+class Bank:
+    """PSFs [depth, field, colour, y, x] and what belongs to them; `psf.npz` of a calibration.
+
+    Attributes:
+        psf: energy fractions at raw pixels; each sums to 1 over the window, whose middle is the chief ray's nearest pixel
+            corner.
+        uncertainty: standard error of every value.
+        depths: metres [depth]; fields: tangents (x, y) [field, 2].
+        scale: electrons a second that stand for 1 [depth, field, colour], per unit of source power.
+        background: light that did not come through the mask's spot, electrons a second and pixel [depth, field, colour].
+        centre: where the chief ray landed (x, y) in raw pixels from the sensor's middle [depth, field, 2].
+    """
+
+    psf: NDArray[np.float32]
+    uncertainty: NDArray[np.float32]
+    depths: NDArray[np.float64]
+    fields: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    background: NDArray[np.float64]
+    centre: NDArray[np.float64]
+
+    def write(self, path: Path) -> None:
+        """Write `psf.npz`."""
+        np.savez(path, **vars(self))
+
+
+def make_bank(
+    spots: Sequence[Merged],
+    depths: Sequence[float],
+    powers: Sequence[float],
+    corners: Sequence[tuple[int, int]],
+    shifts: NDArray[np.float64],
+    *,
+    bayer: str,
+    sensor_shape: tuple[int, int],
+) -> Bank:
+    """Bank of the spots on axis.
+
+    Args:
+        spots: mosaics in windows of one size, without cross-talk.
+        depths: metres of each.
+        powers: power of the source at each.
+        corners: row and column of each window's first pixel.
+        shifts: where the chief ray landed in each window (x, y), raw pixels from the window's middle.
+        bayer: the colour filters.
+        sensor_shape: rows and columns of the sensor.
+    """
+    psfs, errors, scales, backgrounds, centres = [], [], [], [], []
+    for spot, power, corner, shift in zip(spots, powers, corners, shifts, strict=True):
+        planes, error = colour_planes(spot, bayer)
+        rim = np.ones(planes.shape[1:], dtype=bool)
+        rim[_RIM:-_RIM, _RIM:-_RIM] = False
+        background = np.median(planes[:, rim], axis=1)
+        planes = _recentred(planes - background[:, None, None], shift)
+        total = planes.sum((1, 2))
+        psfs.append(planes / total[:, None, None])
+        errors.append(_recentred(error, shift) / total[:, None, None])
+        scales.append(total / power)
+        backgrounds.append(background)
+        middle = np.array(corner[::-1]) + planes.shape[-1] / 2 - np.array(sensor_shape[::-1]) / 2
+        centres.append(middle + shift)
+    return Bank(
+        psf=np.stack(psfs)[:, None].astype(np.float32),
+        uncertainty=np.stack(errors)[:, None].astype(np.float32),
+        depths=np.asarray(depths, dtype=np.float64),
+        fields=np.zeros((1, 2)),
+        scale=np.stack(scales)[:, None],
+        background=np.stack(backgrounds)[:, None],
+        centre=np.stack(centres)[:, None],
+    )
+
+
+def colour_planes(spot: Merged, bayer: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Light behind each filter at every pixel [colour, y, x], and its standard error.
+
+    Where a pixel has another filter or was not measured, the measured neighbours' bilinear mean stands in; a third or a quarter
+    of the pixels' energy fractions are measured, so each plane counts a whole pixel's light once.
+    """
+    import cv2
+
+    kernel = np.outer([1, 2, 1], [1, 2, 1]) / 4.0
+    known = np.isfinite(spot.rate)
+    rate, variance = np.nan_to_num(spot.rate), np.nan_to_num(spot.variance)
+    planes, errors = [], []
+    for mask in bayer_masks(bayer, *spot.rate.shape):
+        seen = mask * known
+        weight = np.maximum(cv2.filter2D(seen, -1, kernel, borderType=cv2.BORDER_CONSTANT), 1e-12)
+        plane = cv2.filter2D(rate * seen, -1, kernel, borderType=cv2.BORDER_CONSTANT) / weight
+        spread = cv2.filter2D(variance * seen, -1, kernel**2, borderType=cv2.BORDER_CONSTANT) / weight**2
+        planes.append(np.where(seen > 0, rate, plane))
+        errors.append(np.sqrt(np.where(seen > 0, variance, spread)))
+    return np.stack(planes), np.stack(errors)
+
+
+def _recentred(planes: NDArray[np.float64], shift: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Planes moved by whole pixels so that `shift` (x, y) comes nearest to the middle; dark where nothing is known."""
+    right, down = (-round(float(value)) for value in shift)
+    side = planes.shape[-1]
+    moved = np.zeros_like(planes)
+    target_y, source_y = _overlap(down, side)
+    target_x, source_x = _overlap(right, side)
+    moved[:, target_y, target_x] = planes[:, source_y, source_x]
+    return moved
+
+
+def _overlap(move: int, side: int) -> tuple[slice, slice]:
+    return slice(max(0, move), side + min(0, move)), slice(max(0, -move), side - max(0, move))

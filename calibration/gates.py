@@ -1,0 +1,150 @@
+"""Quality gates: is this calibration good enough to be trusted by everything downstream, and if not, what to do."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opticaldr.calibration.bank import Bank
+from opticaldr.calibration.photon_transfer import Characterised
+from opticaldr.models.optics import SensorSpec
+from opticaldr.models.optics.metrics import encircled_radius, ncc, strehl
+
+_BOUND = {"at most": operator.le, "at least": operator.ge}
+GREEN = 1
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One figure and its limit.
+
+    `bound` says on which side of `limit` the value has to lie; `remedy` what to do when it does not.
+    """
+
+    name: str
+    value: float
+    bound: Literal["at most", "at least"]
+    limit: float
+    unit: str
+    remedy: str
+
+    @property
+    def passed(self) -> bool:
+        """Whether the value lies on the right side (NaN never does)."""
+        return bool(_BOUND[self.bound](self.value, self.limit))
+
+    def record(self) -> dict[str, Any]:
+        """What `gates.json` holds."""
+        return asdict(self) | {"passed": self.passed}
+
+
+def sensor_gates(sensor: Characterised, spec: SensorSpec) -> list[Gate]:
+    """Gates on the sensor alone: known before the first spot is measured."""
+    leak = sensor.light_leak / max(spec.dark_current, 0.1)
+    return [
+        Gate(
+            "light leak", leak, "at most", 5.0, "times the dark current expected",
+            "switch the room light off, close the housing, look for a shutter that does not close",
+        ),
+        Gate(
+            "linearity", sensor.noise.linearity, "at most", 0.015, "of the range",
+            "switch gamma and tone curves off in the camera's driver",
+        ),
+        Gate(
+            "defect pixels", sensor.noise.defects / sensor.good.size, "at most", 0.01, "of all pixels",
+            "measure dark frames again with a cool camera, or replace it",
+        ),
+    ]  # fmt: skip
+
+
+def spot_gates(saturated: float, signal_to_noise: float, depths: int, drift: float, walk: float) -> list[Gate]:
+    """Gates on the measured spots.
+
+    Args:
+        saturated: largest fraction of a window's pixels without a good exposure.
+        signal_to_noise: lowest of the spots' peaks over their standard errors.
+        depths: how many were measured.
+        drift: relative change of the source's brightness over the session.
+        walk: how far the spot of the first depth has moved at the end, raw pixels.
+    """
+    return [
+        Gate(
+            "saturation", saturated, "at most", 1e-3, "of the window",
+            "lower the power or put a grey filter before the source",
+        ),
+        Gate(
+            "peak SNR", 20 * float(np.log10(max(signal_to_noise, 1e-9))), "at least", 25.0, "dB",
+            "take more frames or longer exposures",
+        ),
+        Gate("depths", float(depths), "at least", 3.0, "", "measure at three depths or more"),
+        Gate("source drift", abs(drift), "at most", 0.05, "", "let the source warm up for a quarter of an hour"),
+        Gate(
+            "spot walk", walk, "at most", 1.0, "raw pixels",
+            "fasten mask, camera and source, let everything warm up",
+        ),
+    ]  # fmt: skip
+
+
+def agreement_gates(
+    bank: Bank, designed: NDArray[np.floating], fitted: NDArray[np.floating], held_out: list[int], pitch: float
+) -> list[Gate]:
+    """Gates on measured PSFs against designed and fitted ones, all [depth, colour, y, x] at raw pixels.
+
+    `held_out`: depths that the fit did not see.
+    """
+    measured = bank.psf[:, 0, GREEN].astype(np.float64)
+    ideal, fit = (np.asarray(psf[:, GREEN], dtype=np.float64) for psf in (designed, fitted))
+    views = range(len(measured))
+    mirrored = max(
+        np.mean([ncc(measured[v], ideal[v][flip]) for v in views])
+        for flip in (np.s_[:, ::-1], np.s_[::-1, :])
+    )
+    alike = np.mean([ncc(measured[v], ideal[v]) for v in views])
+    radii = [
+        encircled_radius(measured[v], pitch, 0.8) / encircled_radius(ideal[v], pitch, 0.8) - 1 for v in views
+    ]
+    peaks = [strehl(measured[v], ideal[v]) for v in views]
+    rim = max(_rim_energy(measured[v]) for v in views)
+    gates = [
+        Gate(
+            "energy at the window's rim", rim, "at most", 0.02, "of the spot",
+            "look for stray light and reflections; use a larger window",
+        ),
+        Gate(
+            "agreement with the design (NCC)", float(alike), "at least", 0.8, "",
+            "is this the mask of this design, the right way up, and focused? else have it inspected",
+        ),
+        Gate(
+            "not a mirror image", float(mirrored - alike), "at most", 0.05, "NCC more than as designed",
+            "turn the mask over: its structured side faces the scene",
+        ),
+        Gate(
+            "EE80 radius against the design", float(np.max(np.abs(radii))), "at most", 0.3, "",
+            "check focus and spacing of the mask; have its depth measured",
+        ),
+        Gate(
+            "peak against the design", float(np.min(peaks)), "at least", 0.4, "",
+            "clean mask and lens; have the surface inspected",
+        ),
+        Gate(
+            "fit to the measured spots (NCC)", min(ncc(measured[v], fit[v]) for v in views if v not in held_out),
+            "at least", 0.98, "", "measure again: something moved, or the surface has errors beyond the fit",
+        ),
+    ]  # fmt: skip
+    if held_out:
+        gates.append(
+            Gate(
+                "prediction of held-out depths (NCC)", min(ncc(measured[v], fit[v]) for v in held_out),
+                "at least", 0.97, "", "check stage.origin in the rig file; measure more depths",
+            )
+        )  # fmt: skip
+    return gates
+
+
+def _rim_energy(psf: NDArray[np.floating], width: int = 4) -> float:
+    inner = psf[width:-width, width:-width].sum()
+    return float(abs(psf.sum() - inner) / psf.sum())

@@ -1,0 +1,91 @@
+"""The bench session's memory: every finished measurement is on disk before the next begins.
+
+A work folder holds one `.npz` a measurement. A measurement is there whole or not at all (written beside, synced,
+renamed), so a session that was interrupted anywhere goes on with the first one that is missing and repeats nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opticaldr.errors import Refusal
+
+Arrays = dict[str, NDArray[Any]]
+
+_IDENTITY = "session.json"
+
+
+class Session:
+    """Measurements by name, in `folder`.
+
+    Args:
+        folder: made if it is not there.
+        identity: what the measurements are of (design, rig, plan, seed); JSON values only.
+
+    Raises:
+        Refusal: the folder holds a session of something else.
+    """
+
+    def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        record = folder / _IDENTITY
+        text = json.dumps(identity, indent=2, sort_keys=True) + "\n"
+        if not record.exists():
+            _write(record, lambda path: path.write_text(text, encoding="utf-8"))
+        elif record.read_text(encoding="utf-8") != text:
+            raise Refusal(
+                f"{folder} holds measurements of another design, rig or plan",
+                "give another --work folder, or remove this one",
+            )
+
+    def finished(self, name: str) -> bool:
+        """Whether the measurement `name` is on disk."""
+        return self._file(name).exists()
+
+    def measure(self, name: str, measurement: Callable[[], Arrays]) -> Arrays:
+        """The arrays of `name`: read back if it was measured before, else measured now and kept.
+
+        Raises:
+            Refusal: what was kept cannot be read.
+        """
+        file = self._file(name)
+        if not file.exists():
+            arrays = measurement()
+            _write(file, lambda path: _save(path, arrays))
+        try:
+            with np.load(file, allow_pickle=False) as stored:
+                return {key: stored[key] for key in stored.files}
+        except (OSError, ValueError, EOFError) as error:
+            raise Refusal(f"{file} cannot be read ({error})", "remove it and run again") from None
+
+    def _file(self, name: str) -> Path:
+        return self.folder / f"{name}.npz"
+
+
+def _save(path: Path, arrays: Arrays) -> None:
+    with path.open("wb") as stream:
+        np.savez(stream, **arrays)  # type: ignore[arg-type]
+
+
+def _write(path: Path, fill: Callable[[Path], object]) -> None:
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        fill(draft)
+        with draft.open("rb") as stream:
+            os.fsync(stream.fileno())
+        draft.rename(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,110 @@
+"""What comes back from the workshop and the assembly bench: the design, plus errors that nobody announced."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from scipy.ndimage import map_coordinates
+
+from opticaldr.models.optics import Optic, OpticsSpec, noll_to_nm, zernike
+from opticaldr.models.optics.geometry import pupil_positions
+
+FORM_MODES = range(4, 37)
+"""Noll indices of the form error: from defocus on, up to seventh order."""
+
+
+class Tolerances(BaseModel):
+    """One standard deviation of every error, as a workshop or an assembler would quote it.
+
+    `form`: RMS of the surface over the pupil, metres; `decentre`: of the plate in x and in y, metres;
+    `rotation`: of the plate about the axis, radians; `spacing`: of the distance from pupil to sensor, metres.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    form: float = Field(default=80e-9, ge=0, le=2e-6)
+    decentre: float = Field(default=25e-6, ge=0, le=500e-6)
+    rotation: float = Field(default=8e-3, ge=0, le=0.2)
+    spacing: float = Field(default=15e-6, ge=0, le=500e-6)
+
+
+@dataclass(frozen=True)
+class BuildErrors:
+    """How one built optic differs from its design.
+
+    Attributes:
+        form: {Noll j: metres RMS} added to the surface, in the pupil's frame.
+        decentre: shift (x, y) of the plate against the stop, metres.
+        rotation: turn of the plate about the optical axis, radians, from +x towards +y.
+        spacing: increase of the distance from pupil to sensor, metres.
+    """
+
+    form: dict[int, float] = field(default_factory=dict)
+    decentre: tuple[float, float] = (0.0, 0.0)
+    rotation: float = 0.0
+    spacing: float = 0.0
+
+    @classmethod
+    def draw(cls, tolerances: Tolerances, rng: np.random.Generator) -> BuildErrors:
+        """Errors as they may happen within `tolerances`; form error falls with radial order as n⁻²."""
+        weights = np.array([noll_to_nm(j)[0] ** -2.0 for j in FORM_MODES])
+        coefficients = rng.standard_normal(len(weights)) * weights
+        coefficients *= tolerances.form / np.sqrt(np.sum(weights**2))
+        x, y, turn, spacing = rng.standard_normal(4)
+        return cls(
+            form=dict(zip(FORM_MODES, coefficients.tolist(), strict=True)),
+            decentre=(x * tolerances.decentre, y * tolerances.decentre),
+            rotation=turn * tolerances.rotation,
+            spacing=spacing * tolerances.spacing,
+        )
+
+
+def build(design: Optic, errors: BuildErrors) -> Optic:
+    """The optic that `design` becomes with these errors."""
+    spec = respaced(design.spec, errors.spacing)
+    height = displaced(design, errors.decentre, errors.rotation) + form_error(errors.form, design.spec)
+    return Optic(spec, height)
+
+
+def displaced(design: Optic, decentre: tuple[float, float], rotation: float) -> NDArray[np.float64]:
+    """The design's height map after the plate was turned and shifted [y, x], metres; its rim is continued outwards."""
+    where = plate_positions(design.spec, *pupil_positions(design.spec), decentre, rotation)
+    moved: NDArray[np.float64] = map_coordinates(design.height, where, order=3, mode="nearest")
+    return moved
+
+
+def plate_positions(
+    spec: OpticsSpec,
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    decentre: tuple[float, float],
+    rotation: float,
+) -> NDArray[np.float64]:
+    """Where on the plate (row and column of its height map) the points (x, y) of the pupil lie: [2, *x.shape]."""
+    dx, dy = x - decentre[0], y - decentre[1]
+    cosine, sine = np.cos(rotation), np.sin(rotation)
+    turned = np.stack([cosine * dy - sine * dx, cosine * dx + sine * dy])
+    return turned / spec.pupil.pitch + (spec.pupil.samples - 1) / 2
+
+
+def form_error(coefficients: dict[int, float], spec: OpticsSpec) -> NDArray[np.float64]:
+    """Height map [y, x] of unit-RMS (Noll) Zernike coefficients {j: metres}."""
+    x, y = pupil_positions(spec)
+    radius = spec.pupil.diameter / 2
+    height = np.zeros_like(x)
+    for j, value in coefficients.items():
+        height += value * zernike(j, x / radius, y / radius, "noll")
+    return height
+
+
+def respaced(spec: OpticsSpec, spacing: float) -> OpticsSpec:
+    """The spec with its sensor `spacing` metres farther from the pupil; a stock lens keeps its focal length."""
+    distance = spec.sensor_distance + spacing
+    if spec.lens is None:
+        sensor = spec.sensor.model_copy(update={"distance": distance})
+        return spec.model_copy(update={"sensor": sensor})
+    focus = 1 / (1 / spec.lens.focal_length - 1 / distance)
+    return spec.model_copy(update={"lens": spec.lens.model_copy(update={"focus": focus})})

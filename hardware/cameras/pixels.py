@@ -1,0 +1,28 @@
+"""Light on a row of pixels, from samples of the irradiance finer than the pixels."""
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opticaldr.models.optics.geometry import centred
+
+
+@lru_cache(maxsize=16)
+def pixel_integrals(pixels: int, samples: int, spacing: float, offset: float = 0.0) -> NDArray[np.float32]:
+    """Integrals over each pixel of the trigonometric interpolation through the samples: a matrix [pixel, sample].
+
+    Exact for every fringe coarser than two samples. Summing the samples that lie on a pixel instead is wrong by per
+    cents where fringes are about as fine as pixels. The interpolation repeats itself after the last sample, so both
+    ends must be dark.
+
+    Args:
+        pixels: how many, in a row that is centred on 0.
+        samples: how many.
+        spacing: pixels from one sample to the next.
+        offset: where the samples' centre lies, in pixels.
+    """
+    frequency = np.fft.fftfreq(samples, spacing)  # cycles a pixel
+    seen = np.exp(2j * np.pi * np.outer(centred(pixels, 1.0), frequency)) * np.sinc(frequency)
+    given = np.exp(-2j * np.pi * np.outer(frequency, centred(samples, spacing) + offset))
+    return ((seen @ given).real / (samples * spacing)).astype(np.float32)
