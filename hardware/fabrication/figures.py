@@ -97,9 +97,11 @@ def spread(tolerance: Tolerance) -> "Figure":
     bins = max(8, min(30, len(tolerance.ncc) // 4))
     left.hist(tolerance.ncc, bins=bins, color="#0a6ebd")
     left.set(xlabel="PSF correlation with the design (worst colour)", ylabel="parts")
+    left.locator_params(axis="x", nbins=5)
     right.hist(tolerance.band, bins=bins, color="#0a6ebd")
     right.axvline(tolerance.band_design, color="#1a1a1a", lw=1.2, label="design")
     right.set(xlabel="mean MTF² at 4 to 32 cycles per face")
+    right.locator_params(axis="x", nbins=5)
     right.legend(fontsize=8)
     return figure
 

@@ -55,7 +55,7 @@ def inspect_surface(
     view = View(order["settings"]["relief_faces"])
     expected = as_relief(optic)
     measured = read_surface(surface, pitch=pitch, unit=unit)
-    pose, explained = register(expected, _around_mark(expected, view), measured, progress)
+    pose, explained = register(expected, around_mark(expected, view), measured, progress)
     part_mirrored = pose.mirrored != (view.flipped != flipped)
     found = resampled(expected, measured, pose)
     inside = expected.aperture()
@@ -110,7 +110,7 @@ def form_error(expected: Heights, built: Heights, inside: NDArray[np.bool_]) -> 
     }
 
 
-def _around_mark(expected: Relief, view: View) -> NDArray[np.bool_]:
+def around_mark(expected: Relief, view: View) -> NDArray[np.bool_]:
     """The corner with the orientation mark, as seen from the sensor; empty for a square aperture."""
     box = np.zeros(expected.height.shape, dtype=bool)
     if not expected.square:

@@ -179,8 +179,8 @@ def _plane(height: Heights) -> Heights:
     rows, columns = np.indices(height.shape, dtype=np.float64)
     finite = np.isfinite(height)
     basis = np.stack([np.ones(finite.sum()), columns[finite], rows[finite]], axis=1)
-    plane = np.linalg.lstsq(basis, height[finite], rcond=None)[0]
-    return np.asarray(plane[0] + plane[1] * columns + plane[2] * rows)
+    piston, across, down = np.linalg.solve(basis.T @ basis, basis.T @ height[finite]).tolist()
+    return np.asarray(piston + across * columns + down * rows)
 
 
 class _Correlator:
