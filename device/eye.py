@@ -31,7 +31,7 @@ from opticaldr.errors import Refusal
 from opticaldr.hardware.cameras import Camera
 from opticaldr.hardware.cameras.scene import SceneEnded
 
-RING_SLOTS = 4
+RING_SLOTS = 2
 
 
 def main(arguments: list[str]) -> int:
