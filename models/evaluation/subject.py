@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 import numpy as np
+from numpy.typing import NDArray
 
 from opticaldr.artefacts import Artefact
+from opticaldr.calibration.interlock import superpixel_bank
 from opticaldr.errors import Refusal
 from opticaldr.models.evaluation.spots import ray_reach
-from opticaldr.models.evaluation.views import PsfView, resample_raw
+from opticaldr.models.evaluation.views import PsfView
 from opticaldr.models.optics import Optic, OpticsSpec, psf_bank
 
 WINDOW = 41
@@ -76,12 +78,18 @@ def _measured(artefact: Artefact, spec: OpticsSpec) -> Subject:
     near = np.argsort(depths)
     chosen = np.unique(np.round(np.linspace(0, len(near) - 1, min(3, len(near)))).astype(int))
     order = near[chosen]
-    pixels = resample_raw(on_axis[order], spec.sensor.binning, (WINDOW, WINDOW))
+    pixels = _middle(superpixel_bank(on_axis[order], spec.sensor.binning))
     if not (spec.scene.near / 2 <= depths.min() and depths.max() <= spec.scene.far * 2):
         raise Refusal(
             f"{artefact.path}: the PSFs were measured at {depths.min():g} to {depths.max():g} m, "
             f"the optics are for {spec.scene.near:g} to {spec.scene.far:g} m",
             "give the calibration of this design",
         )
-    view = PsfView(artefact.kind, np.maximum(pixels, 0.0))
+    view = PsfView(artefact.kind, np.maximum(pixels, 0.0).astype(np.float32))
     return Subject(spec, tuple(float(depths[i]) for i in order), view, measured=True)
+
+
+def _middle(bank: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The middle `WINDOW` superpixels of windows with odd sides."""
+    top, left = (max(0, (side - WINDOW) // 2) for side in bank.shape[-2:])
+    return bank[..., top : top + WINDOW, left : left + WINDOW]

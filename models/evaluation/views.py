@@ -1,7 +1,6 @@
 """What an optic makes of a face: the views that are compared with one another."""
 
 import os
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
@@ -153,26 +152,3 @@ def half_energy_width(psf: NDArray[np.floating]) -> float:
 def mean_width(bank: NDArray[np.floating]) -> float:
     """Mean EE50 over depths and colours of ``[depth, colour, y, x]``."""
     return float(np.mean([half_energy_width(psf) for depth in bank for psf in depth]))
-
-
-def resample_raw(bank: NDArray[np.floating], binning: int, windows: Sequence[int] = (111, 111)) -> FloatArray:
-    """PSFs ``[..., y, x]`` at raw pitch to superpixels, integrated over the superpixel centred on the chief
-    ray.
-
-    Odd windows centred as the input is; what lies outside is dropped.
-    """
-    rows, columns = bank.shape[-2:]
-    centre = ((rows - 1) / 2, (columns - 1) / 2)
-    sides = [min(w, 2 * int((c + 0.5) // binning) + 1) for w, c in zip(windows, centre, strict=True)]
-    out = bank
-    for axis, (count, middle, side) in enumerate(zip((rows, columns), centre, sides, strict=True)):
-        edges = middle + (np.arange(side + 1) - side / 2) * binning + 0.5  # in cumulative pixels
-        cumulative = np.concatenate(
-            [np.zeros_like(out.take([0], axis - 2)), out.cumsum(axis - 2)], axis=axis - 2
-        )
-        low = np.clip(np.floor(edges).astype(int), 0, count)
-        high = np.clip(low + 1, 0, count)
-        share = np.expand_dims(np.clip(edges - low, 0.0, 1.0), tuple(range(1, -(axis - 2))))
-        at = cumulative.take(low, axis - 2) * (1 - share) + cumulative.take(high, axis - 2) * share
-        out = np.diff(at, axis=axis - 2)
-    return np.asarray(out, np.float32)

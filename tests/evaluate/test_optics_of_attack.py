@@ -16,7 +16,6 @@ from opticaldr.models.evaluation.views import (
     capture,
     half_energy_width,
     mean_width,
-    resample_raw,
     sharp,
 )
 from opticaldr.models.optics import preset, psf_bank, zernike_height
@@ -73,23 +72,6 @@ def test_coarse_pixels_hold_the_mean_of_their_block(scenes):
     coarse = LowResolutionView(8, 1).optical_image(scenes, 0)
     np.testing.assert_allclose(coarse[:, :8, :8].mean((1, 2)), scenes[:, :8, :8].mean((1, 2)), rtol=1e-5)
     assert np.ptp(coarse[0, :8, :8, 0]) == 0.0
-
-
-def test_raw_psfs_are_summed_over_the_superpixels_of_the_sensor():
-    spec = preset("clinic")
-    height = zernike_height({4: 3e-6, 7: 4e-6}, spec)
-    raw = psf_bank(height, spec, [0.8], shape=(8 * 15, 8 * 15), binned=False)
-    blocks = raw.reshape(1, 3, 15, 8, 15, 8).sum((3, 5))
-    np.testing.assert_allclose(resample_raw(raw, 8), blocks, atol=1e-6)
-
-
-def test_energy_survives_resampling_from_an_odd_window():
-    raw = np.zeros((1, 3, 65, 65))
-    raw[..., 32, 32] = 1.0
-    pixels = resample_raw(raw, 8)
-    assert pixels.shape[-2:] == (9, 9)
-    assert pixels.sum() == pytest.approx(3.0)
-    assert pixels[0, 0, 4, 4] == pytest.approx(1.0)
 
 
 def test_controls_are_as_wide_as_the_lens_they_are_set_beside():
