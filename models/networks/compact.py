@@ -16,7 +16,7 @@ class Compact(nn.Module):
     Args:
         embedding: length of the embedding.
         factors: how many factors the auxiliary head regresses.
-        size: rows and columns of a frame, a multiple of 16.
+        size: rows and columns of a frame.
     """
 
     def __init__(self, embedding: int = 64, factors: int = len(FACTORS), size: int = 112) -> None:
@@ -33,7 +33,7 @@ class Compact(nn.Module):
             nn.ReLU(),
             nn.Flatten(),
         )
-        self.embed = nn.Linear(16 * (size // 16) ** 2, embedding)
+        self.embed = nn.Linear(16 * (-(-size // 16)) ** 2, embedding)
         self.auxiliary = nn.Linear(embedding, factors)
 
     def forward(self, frames: Tensor) -> Tensor:

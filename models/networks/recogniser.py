@@ -20,7 +20,7 @@ Progress = Callable[[str, int, int], None]
 class Recogniser(nn.Module):
     """Frames to unit vectors whose dot product says how likely two frames show one person.
 
-    Any frame size that is a multiple of 16 works with the weights of its own training size.
+    The weights belong to the frame size they were trained at.
 
     Args:
         embedding: length of the vector.
@@ -42,7 +42,7 @@ class Recogniser(nn.Module):
         self.project = nn.Sequential(
             nn.Flatten(),
             nn.Dropout(0.2),
-            nn.Linear(8 * width * (size // 16) ** 2, embedding, bias=False),
+            nn.Linear(8 * width * (-(-size // 16)) ** 2, embedding, bias=False),
             nn.BatchNorm1d(embedding),
         )
 

@@ -86,7 +86,7 @@ class DesignConfig(_Config):
     preset: str = "clinic"
     subjects: SubjectsConfig = SubjectsConfig()
     lens: LensConfig = LensConfig()
-    networks: FitConfig = FitConfig(steps=150, rate=3e-3)
+    networks: FitConfig = FitConfig(steps=320, rate=3e-3)
     """Network on what the finished lens captures."""
     recogniser: FitConfig = FitConfig(steps=120)
     """Adversary trained from scratch on what the finished lens captures: the read-out."""
