@@ -134,11 +134,19 @@ def take_steps(
 
 def run_bundle(out: Path, bundle: "Artefact", seed: int) -> dict[str, Any]:
     """Run the device before a simulated subject, then again and take its mask off, and sum both up."""
+    from opticaldr.device.confinement import examine
     from opticaldr.device.run import run
 
-    scene = "simulated:7"
-    watched = run(bundle.path, source=scene, frames=FRAMES, out=out / "run", seed=seed)
-    watched["unmasked"] = run(
-        bundle.path, source=scene, frames=FRAMES, out=out / "run", seed=seed, unmask_at=FRAMES // 2
-    )
-    return watched
+    def watch(unmask_at: int | None = None) -> dict[str, Any]:
+        return run(
+            bundle.path,
+            source="simulated:7",
+            frames=FRAMES,
+            out=out / "run",
+            seed=seed,
+            unmask_at=unmask_at,
+            development=bool(unenforced),
+        )
+
+    unenforced = examine()
+    return {**watch(), "unmasked": watch(unmask_at=FRAMES // 2), "unenforced": unenforced}

@@ -31,6 +31,7 @@ def doctor(as_json: Json = False) -> None:
     from importlib.util import find_spec
 
     from opticaldr.cli.console import tell
+    from opticaldr.device.confinement import examine
 
     missing = {
         extra: [module for module in modules if find_spec(module) is None]
@@ -48,6 +49,12 @@ def doctor(as_json: Json = False) -> None:
             report[extra] = f"not installed (would unlock: {unlocks}{remedy})"
         else:
             report[extra] = f"installed (unlocks: {unlocks})"
+    unenforced = {} if missing["base"] else examine()
+    report["protections"] = (
+        "all enforced here"
+        if not unenforced
+        else "not enforced: " + "; ".join(f"{name} ({why})" for name, why in unenforced.items())
+    )
     tell(report, as_json=as_json)
     if missing["base"]:
         raise typer.Exit(1)

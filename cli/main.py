@@ -59,6 +59,7 @@ def main() -> None:
     Exit codes: 0 well, 1 a failed gate or a refused input (one line on stderr says why and what to do),
     2 wrong usage, 130 stopped with Ctrl-C.
     """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime would report to its makers by default
     try:
         sys.exit(app(prog_name="opticaldr", standalone_mode=False) or 0)
     except UsageError as usage:

@@ -266,6 +266,12 @@ def _device(page: Report, run: Mapping[str, Any]) -> None:
         ],
         "Two processes and a pipe: eye holds camera and model, voice the network; only 64-byte records pass.",
     )
+    if run["unenforced"]:
+        page.verdict(
+            False,
+            "This machine cannot enforce every protection, so the device ran in development mode: "
+            + "; ".join(f"{name}: {why}" for name, why in run["unenforced"].items()),
+        )
     page.verdict(
         unmasked["interlock"] != "in place",
         f"The mask was taken off while it ran: {unmasked['dropped']} of {unmasked['frames']} frames dropped, event "
