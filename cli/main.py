@@ -10,6 +10,7 @@ import typer
 from opticaldr.cli import (
     audit,
     board,
+    calibrate,
     demo,
     design,
     doctor,
@@ -41,6 +42,7 @@ for verb in (
     design.design,
     fabricate.fabricate,
     inspect.inspect,
+    calibrate.calibrate,
     finetune.finetune,
     export.export,
     evaluate.evaluate,
