@@ -26,8 +26,8 @@ def ray_reach(height: Floats, spec: OpticsSpec, depths: Sequence[float]) -> floa
     reach = 0.0
     for depth in depths:
         path = fixed_path(spec, x, y, depth, (0.0, 0.0)) + (index - 1) * height
-        slopes = [np.abs(slope[inside]).max() for slope in np.gradient(path, spec.pupil.pitch)]
-        reach = max(reach, float(max(slopes)) * spec.sensor_distance / spec.sensor.superpixel)
+        steepest = float(np.abs(_slopes(path, spec)[:, inside]).max())
+        reach = max(reach, steepest * spec.sensor_distance / spec.sensor.superpixel)
     return reach
 
 
@@ -48,8 +48,7 @@ class Spots:
         reach = -spec.sensor_distance / spec.sensor.superpixel
 
         def bend(surface: Floats) -> Floats:
-            along_y, along_x = np.gradient(surface, spec.pupil.pitch)
-            return reach * np.stack([along_y[inside], along_x[inside]])
+            return reach * _slopes(surface, spec)[:, inside]
 
         index = [spec.mask.material.index(wavelength) - 1 for wavelength in spec.sensor.wavelengths]
         self._index = spec.spectral_weights @ np.array(index)  # mean over what each colour sees
@@ -74,3 +73,8 @@ class Spots:
         edges = np.arange(window + 1) - window / 2
         counts = [[np.histogram2d(y, x, bins=(edges, edges))[0] for y, x in depth] for depth in rays]
         return np.asarray(np.array(counts) / rays.shape[-1], np.float32)
+
+
+def _slopes(surface: Floats, spec: OpticsSpec) -> Floats:
+    """Slopes of a surface over the pupil's grid: ``[(y, x), pupil y, pupil x]``."""
+    return np.stack([np.gradient(surface, spec.pupil.pitch, axis=axis) for axis in (0, 1)])
