@@ -20,12 +20,14 @@ class Bank:
     """PSFs [depth, field, colour, y, x] and what belongs to them; `psf.npz` of a calibration.
 
     Attributes:
-        psf: energy fractions at raw pixels; each sums to 1 over the window, whose middle is the chief ray's nearest pixel
+        psf: energy fractions at raw pixels; each sums to 1 over the window, whose middle is the chief ray's
+        nearest pixel
             corner.
         uncertainty: standard error of every value.
         depths: metres [depth]; fields: tangents (x, y) [field, 2].
         scale: electrons a second that stand for 1 [depth, field, colour], per unit of source power.
-        background: light that did not come through the mask's spot, electrons a second and pixel [depth, field, colour].
+        background: light that did not come through the mask's spot, electrons a second and pixel [depth,
+        field, colour].
         centre: where the chief ray landed (x, y) in raw pixels from the sensor's middle [depth, field, 2].
     """
 
@@ -46,7 +48,7 @@ def make_bank(
     spots: Sequence[Merged],
     depths: Sequence[float],
     powers: Sequence[float],
-    corners: Sequence[tuple[int, int]],
+    corners: NDArray[np.int64],
     shifts: NDArray[np.float64],
     *,
     bayer: str,
@@ -58,7 +60,7 @@ def make_bank(
         spots: mosaics in windows of one size, without cross-talk.
         depths: metres of each.
         powers: power of the source at each.
-        corners: row and column of each window's first pixel.
+        corners: row and column of each window's first pixel [depth, 2].
         shifts: where the chief ray landed in each window (x, y), raw pixels from the window's middle.
         bayer: the colour filters.
         sensor_shape: rows and columns of the sensor.
@@ -91,8 +93,7 @@ def make_bank(
 def colour_planes(spot: Merged, bayer: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Light behind each filter at every pixel [colour, y, x], and its standard error.
 
-    Where a pixel has another filter or was not measured, the measured neighbours' bilinear mean stands in; a third or a quarter
-    of the pixels' energy fractions are measured, so each plane counts a whole pixel's light once.
+    Where a pixel has another filter or was not measured, the bilinear mean of measured neighbours stands in.
     """
     import cv2
 

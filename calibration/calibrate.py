@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +15,10 @@ from opticaldr.artefacts import Artefact, create
 from opticaldr.calibration import capture
 from opticaldr.calibration.bank import Bank, make_bank
 from opticaldr.calibration.capture import Plan
-from opticaldr.calibration.fit import AsBuilt, fit_as_built
-from opticaldr.calibration.gates import Gate, agreement_gates, sensor_gates, spot_gates
+from opticaldr.calibration.fit import AsBuilt, centroid, fit_as_built
+from opticaldr.calibration.gates import Gate, agreement_gates, fit_gates, mosaic_ncc, sensor_gates, spot_gates
 from opticaldr.calibration.hdr import Bracket, Merged, merge, without_crosstalk
-from opticaldr.calibration.linearised import View
+from opticaldr.calibration.linearised import BuiltOptic, Plate, View
 from opticaldr.calibration.photon_transfer import Characterised, SensorNoise, characterise
 from opticaldr.calibration.rig import Rig
 from opticaldr.calibration.session import Arrays, Session
@@ -61,8 +61,8 @@ def calibrate(
 ) -> Artefact:
     """Measure the built optics of a design on a bench.
 
-    Every finished measurement is kept in a work folder at once; started again after an interruption, the session goes on
-    where it stopped. The folder is removed when the calibration is sealed.
+    Every finished measurement is kept in a work folder at once; started again after an interruption, the
+    session goes on where it stopped. The folder is removed when the calibration is sealed.
 
     Args:
         design: what was ordered.
@@ -93,7 +93,9 @@ def calibrate(
         "plan": plan.model_dump(mode="json"),
         "seed": seed,
     }
-    found = evaluate(optic, rig.name, *measure(optic, rig, plan, Session(work, identity), seed, progress), progress)
+    found = evaluate(
+        optic, rig.name, *measure(optic, rig, plan, Session(work, identity), seed, progress), progress
+    )
     with create("calibration", out, parents=[design], seed=seed) as draft:
         found.bank.write(draft.path / "psf.npz")
         noise = found.sensor.noise
@@ -155,22 +157,27 @@ def evaluate(
     fitted = psf_bank(
         built.optic.height.astype(np.float32), built.optic.spec, depths[:-1], shape=shape, binned=False
     )
+    corners = np.array([arrays["corner"] for arrays in measured[:-1]])
+    shifts = _chief_rays(built.state.shifts / spec.sensor.pitch, corners, depths[:-1], chosen)
     bank = make_bank(
         spots[:-1],
         depths[:-1],
         [float(arrays["power"]) for arrays in measured[:-1]],
-        [(int(row), int(column)) for row, column in (arrays["corner"] for arrays in measured[:-1])],
-        _chief_rays(built, depths[:-1], chosen, spec) / spec.sensor.pitch,
+        corners,
+        shifts,
         bayer=spec.sensor.bayer,
         sensor_shape=spec.sensor.shape,
     )
+    state = replace(built.state, shifts=shifts * spec.sensor.pitch)
+    predicted = BuiltOptic(Plate.of(design), state, side)
+    likeness = [
+        mosaic_ncc(spots[index].rate, predicted.mosaic(index, view)) for index, view in enumerate(views)
+    ]
     first, again = spots[0], spots[-1]
     brightness = [
         float(np.nansum(spot.rate)) / float(arrays["power"])
         for spot, arrays in ((first, measured[0]), (again, measured[-1]))
     ]
-    from opticaldr.calibration.fit import centroid
-
     walk = np.hypot(
         *(
             centroid(np.nan_to_num(again.rate)) + measured[-1]["corner"]
@@ -186,7 +193,8 @@ def evaluate(
             brightness[1] / brightness[0] - 1,
             float(walk),
         ),
-        *agreement_gates(bank, designed, fitted, held_out, spec.sensor.pitch),
+        *agreement_gates(bank, designed, spec.sensor.pitch),
+        *fit_gates([likeness[i] for i in chosen], [likeness[i] for i in held_out]),
     ]
     return Calibration(design, rig, sensor, bank, built, designed, fitted, held_out, gates)
 
@@ -207,21 +215,20 @@ def _window_side(design: Optic, depths: NDArray[np.float64]) -> int:
 
 
 def _chief_rays(
-    built: AsBuilt, depths: list[float], fitted: list[int], spec: OpticsSpec
+    shifts: NDArray[np.float64], corners: NDArray[np.int64], depths: list[float], fitted: list[int]
 ) -> NDArray[np.float64]:
-    """Where the chief ray landed in the window of every depth, (x, y) metres from the middle [depth, 2].
+    """Where the chief ray landed in the window of every depth, (x, y) raw pixels from its middle [depth, 2].
 
-    The fit knows it at the depths it saw; in between it is a straight line in 1/depth, as of any fixed point off axis.
+    The fit knows it at the depths it saw (`shifts`). A source that moves along a line lands on a line in 1/depth, which
+    gives the others.
     """
     inverse = 1 / np.asarray(depths)
-    known = inverse[fitted]
-    return np.stack(
-        [
-            np.interp(inverse[::-1], known[::-1], built.state.shifts[::-1, axis])[::-1]
-            for axis in (0, 1)
-        ],
-        axis=1,
-    )
+    on_sensor = shifts + corners[fitted][:, ::-1]
+    degree = min(1, len(fitted) - 1)
+    lines = np.polynomial.polynomial.polyfit(inverse[fitted], on_sensor, degree)
+    landed = np.polynomial.polynomial.polyval(inverse, lines).T - corners[:, ::-1]
+    landed[fitted] = shifts
+    return landed
 
 
 def _lost(spot: Merged, sensor: Characterised, arrays: Arrays) -> float:

@@ -1,6 +1,7 @@
 """The measurements of a bench session, each from one seat of the source to arrays that can be put away.
 
-Light is asked of the board, frames of the camera; every frame counts only with the exposure and gain that were asked for.
+Light is asked of the board, frames of the camera; every frame counts only with the exposure and gain that
+were asked for.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ class Plan(BaseModel):
     """How much is measured.
 
     `depths`: positions of the source, uniform in 1/depth; `exposures`: of a bracket, each `ratio` times the one before;
-    `frames`: averaged with the source on, and as many with it off, at every exposure; `dark_frames`: at every dark setting;
-    `flats`: exposures of the photon transfer.
+    `frames`: averaged with the source on, and as many with it off, at every exposure; `dark_frames`: at
+    every dark setting; `flats`: exposures of the photon transfer.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -232,7 +233,9 @@ def _window(lift: NDArray[np.float32], side: int, shape: tuple[int, int]) -> tup
     smooth = cv2.GaussianBlur(lift, (0, 0), side / 16)
     row, column = np.unravel_index(int(np.argmax(smooth)), smooth.shape)
     for _ in range(3):
-        corner = [_even(middle - side / 2, side, limit) for middle, limit in zip((row, column), shape, strict=True)]
+        corner = [
+            _even(middle - side / 2, side, limit) for middle, limit in zip((row, column), shape, strict=True)
+        ]
         inside = np.maximum(smooth[corner[0] : corner[0] + side, corner[1] : corner[1] + side], 0)
         inside = np.where(inside > 0.02 * inside.max(), inside, 0)
         weights = inside / inside.sum()

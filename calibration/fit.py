@@ -1,11 +1,12 @@
 """The as-built fit: which build of the design explains the spots that were measured at several depths.
 
-Maximum a posteriori over the plate's decentre and rotation, the sensor's spacing and the surface's form error, shared by all views;
-every view has a shift of its own, and each of the four planes of its Bayer cell a brightness and a background,
-which enter linearly and are projected out (variable projection; Kaufman, BIT 15, 49, 1975). The prior is the
-workshop's tolerances: it decides only what the light leaves open, such as whether a small tilt of the surface is decentre or
-form error. Levenberg–Marquardt from coarse to fine: the mosaics are first compared in large blocks, where a spot that is
-wrong by many pixels still overlaps the measured one, then in ever smaller ones.
+Maximum a posteriori over the plate's decentre and rotation, the sensor's spacing and the surface's form error,
+shared by all views; every view has a shift of its own, and each of the four planes of its Bayer cell a
+brightness and a background, which enter linearly and are projected out (variable projection; Kaufman, BIT 15,
+49, 1975). The prior is the workshop's tolerances: it decides only what the light leaves open, such as whether a
+small tilt of the surface is decentre or form error. Levenberg–Marquardt from coarse to fine: the mosaics are
+first compared in large blocks, where a spot that is wrong by many pixels still overlaps the measured one, then
+in ever smaller ones.
 """
 
 from __future__ import annotations
@@ -29,20 +30,31 @@ MODEL_ERROR = 0.004
 """What the twin may be wrong by, as a fraction of the light in a pixel: keeps bright pixels from ruling alone."""
 
 HALO_ERROR = 5e-4
-"""The same as a fraction of the spot's peak: keeps the faint surroundings, measured a hundred times finer, from ruling."""
+"""The same as a fraction of the spot's peak: keeps the faint surroundings, measured a hundred times finer,
+from ruling."""
 
 
 @dataclass(frozen=True)
 class _Level:
-    """One stage of the fit: Bayer cells along the side of a block, how far light is trusted, and most steps taken."""
+    """One stage of the fit.
+
+    `block`: Bayer cells along the side of a block; `every`: each how manieth wavelength is computed;
+    `model_error`: how far light is trusted; `steps`: most linearisations; `enough`: gain, as a fraction of χ²,
+    below which the stage ends.
+    """
 
     block: int
+    every: int
     model_error: float
     steps: int
+    enough: float
 
 
-_LEVELS = (_Level(6, 0.05, 6), _Level(3, 0.02, 5), _Level(1, MODEL_ERROR, 8))
-_ENOUGH = 3e-3  # of the cost: a smaller gain ends a level
+_LEVELS = (
+    _Level(3, 2, 0.1, 12, 0.02),
+    _Level(1, 2, 0.03, 8, 0.02),
+    _Level(1, 1, MODEL_ERROR, 8, 1e-3),
+)
 _CONFUSED = 0.95  # correlation
 
 
@@ -109,7 +121,7 @@ def fit_as_built(
             if trial_cost >= cost:
                 break
             gained, state, cost = cost - trial_cost, trial, trial_cost
-            if gained < _ENOUGH * cost:
+            if gained < level.enough * cost:
                 break
     normal, _ = problem.linearise(state)
     progress("fit", total, total)
@@ -129,7 +141,8 @@ def _aimed(plate: Plate, views: Sequence[View], spots: Sequence[Merged]) -> Stat
 
 
 def centroid(light: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Row and column of the centre of the light above a hundredth of its peak, in blocks of one Bayer cell, in pixels."""
+    """Row and column of the centre of the light above a hundredth of its peak, in blocks of one Bayer cell,
+    in pixels."""
     cells_of_light = blocks(light, 1).sum(0)
     weight = np.where(cells_of_light > 0.01 * cells_of_light.max(), cells_of_light, 0)
     position = 2.0 * np.arange(len(weight)) + 0.5
@@ -157,7 +170,7 @@ class _Problem:
 
     def cost(self, state: State) -> float:
         """χ² of light and prior."""
-        built = BuiltOptic(self.plate, state, self.views[0].side)
+        built = BuiltOptic(self.plate, state, self.views[0].side, every=self.level.every)
         cost = float(np.sum((state.vector / self.prior) ** 2))
         for index, view in enumerate(self.views):
             data, error = self._data(index)
@@ -169,7 +182,7 @@ class _Problem:
 
     def linearise(self, state: State) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Normal matrix and its right-hand side, prior included, for parameters in standard deviations of the prior."""
-        built = BuiltOptic(self.plate, state, self.views[0].side)
+        built = BuiltOptic(self.plate, state, self.views[0].side, every=self.level.every)
         normal = np.eye(len(self.prior))
         right = -state.vector / self.prior
         shared = len(SHARED)
@@ -225,7 +238,8 @@ def _project(
 
 
 def blocks(mosaic: NDArray[np.floating], block: int) -> NDArray[np.float64]:
-    """Light of each plane of the Bayer cell in blocks of `block`² cells: [..., plane, y, x]; an incomplete rim is left out."""
+    """Light of each plane of the Bayer cell in blocks of `block`² cells: [..., plane, y, x]; an incomplete
+    rim is left out."""
     planes = np.stack([mosaic[(..., *cell)] for cell in cells()], axis=-3).astype(np.float64)
     count = planes.shape[-1] // block
     first = (planes.shape[-1] - count * block) // 2

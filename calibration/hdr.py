@@ -1,6 +1,7 @@
 """One picture of high dynamic range from a bracket of exposures, with the variance of every pixel.
 
-Frames are summed as they come (nothing but two planes an exposure is held), and merged with the weights that the noise model
+Frames are summed as they come (nothing but two planes an exposure is held), and merged with the weights that
+the noise model
 gives, not with the noise that the frames show: weights that know the noise of the very pixel they weight would pull
 the result towards dark.
 """
@@ -73,7 +74,8 @@ class Bracket:
 
 @dataclass(frozen=True)
 class Merged:
-    """Light of the source alone: `rate` in electrons a second [y, x] and its `variance`; NaN where no exposure was good."""
+    """Light of the source alone: `rate` in electrons a second [y, x] and its `variance`; NaN where no
+    exposure was good."""
 
     rate: NDArray[np.float64]
     variance: NDArray[np.float64]

@@ -1,7 +1,9 @@
 """The optical twin seen from the bench: expected raw mosaic of a point source, and how it changes with the build.
 
-The PSF is the one of `models.optics`, but taken by FFT: for every wavelength the pupil is sampled at the pitch whose transform
-lands on equal parts of the raw pixels (as far as the sensor is where it should be). That makes a derivative as cheap as a PSF,
+The PSF is the one of `models.optics`, but taken by FFT: for every wavelength the pupil is sampled at the
+pitch whose transform
+lands on equal parts of the raw pixels (as far as the sensor is where it should be). That makes a derivative
+as cheap as a PSF,
 
     U = F[A·exp(iφ)],    ∂|U|²/∂a = 2 Re( U* · F[i ∂φ/∂a · A·exp(iφ)] ),
 
@@ -43,8 +45,8 @@ _STEP = {"decentre x": 1e-6, "decentre y": 1e-6, "rotation": 2e-4, "spacing": 1e
 class View:
     """One point source, seen in a square window of raw pixels.
 
-    `depth`: metres from the pupil. `side`: raw pixels of the window, even; its first pixel is the first of a Bayer cell.
-    `field`: tangents (x, y) of the field angle.
+    `depth`: metres from the pupil. `side`: raw pixels of the window, even; its first pixel is the first of a
+    Bayer cell. `field`: tangents (x, y) of the field angle.
     """
 
     depth: float
@@ -117,16 +119,19 @@ class BuiltOptic:
         plate: what was ordered.
         state: how it was built.
         side: raw pixels of the windows.
+        every: compute only each `every`-th wavelength, for a quicker and coarser prediction.
     """
 
-    def __init__(self, plate: Plate, state: State, side: int) -> None:
+    def __init__(self, plate: Plate, state: State, side: int, *, every: int = 1) -> None:
         self.plate = plate
         self.state = state
         self.side = side
+        self.every = every
         self.spec = respaced(plate.spec, state["spacing"])
 
     def mosaic(self, index: int, view: View) -> NDArray[np.float32]:
-        """Energy fractions at the raw pixels of view number `index`, behind their filters [y, x], before any cross-talk."""
+        """Energy fractions at the raw pixels of view number `index`, behind their filters [y, x], before any
+        cross-talk."""
         return _sum(
             pupil.seen(_power(ifft2(pupil.field(view, self.state.shifts[index]), norm="forward")))
             for pupil in self._pupils
@@ -156,13 +161,15 @@ class BuiltOptic:
 
     @cached_property
     def _respaced(self) -> BuiltOptic:
-        return BuiltOptic(self.plate, self.state.nudged("spacing", _STEP["spacing"]), self.side)
+        return BuiltOptic(
+            self.plate, self.state.nudged("spacing", _STEP["spacing"]), self.side, every=self.every
+        )
 
     @cached_property
     def _pupils(self) -> list[_Pupil]:
         return [
             _Pupil(self.plate, self.spec, self.state, number, self.side)
-            for number in range(len(self.spec.sensor.wavelengths))
+            for number in range(0, len(self.spec.sensor.wavelengths), self.every)
         ]
 
 
@@ -182,7 +189,9 @@ class _Pupil:
         self.axis = centred(count, pitch)
         self.x, self.y = np.meshgrid(self.axis, self.axis)
         self.basis = _form_basis(count, round(pitch / (spec.pupil.diameter / 2), 12))
-        path = self.refraction * (self._plate(state) + np.tensordot(state.form.astype(np.float32), self.basis, axes=1))
+        path = self.refraction * (
+            self._plate(state) + np.tensordot(state.form.astype(np.float32), self.basis, axes=1)
+        )
         middle = np.exp(-1j * np.pi * (count - 1) / count * np.arange(count))  # both grids are centred
         stop = _stop(spec.pupil, count, pitch)
         stop = stop * np.outer(middle, middle) / (count * np.sqrt(np.sum(stop**2)))

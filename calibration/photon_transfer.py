@@ -1,6 +1,8 @@
-"""What the sensor does with light and without: photon transfer, dark frames, flat field (terms of EMVA 1288, release 4.0).
+"""What the sensor does with light and without: photon transfer, dark frames, flat field (terms of EMVA 1288,
+release 4.0).
 
-Photon transfer: shot noise makes the temporal variance of a pixel grow with its mean, σ² = σ_read² + µ/K (both in DN), so
+Photon transfer: shot noise makes the temporal variance of a pixel grow with its mean, σ² = σ_read² + µ/K
+(both in DN), so
 the slope tells how many electrons K one digital number stands for, whatever the light was and however uneven it lay.
 """
 
@@ -95,9 +97,7 @@ def photon_transfer(
     return fit_line(mean, variance - QUANTISATION, variance * np.sqrt(2 / count))
 
 
-def linearity_residual(
-    exposure: NDArray[np.float64], mean: NDArray[np.float64], saturation: float
-) -> float:
+def linearity_residual(exposure: NDArray[np.float64], mean: NDArray[np.float64], saturation: float) -> float:
     """Largest departure of mean signal [exposure, plane] from proportion to exposure, as a fraction of `saturation`.
 
     Points between 5 % and 95 % of saturation count; planes have lines of their own.
@@ -135,7 +135,8 @@ def flat_response(
 def response_spread(
     response: NDArray[np.float32], good: NDArray[np.bool_], temporal: NDArray[np.float64]
 ) -> float:
-    """PRNU: standard deviation of the response, with the temporal noise left in the flat (relative variance per plane) off."""
+    """PRNU: standard deviation of the response, with the temporal noise left in the flat (relative variance
+    per plane) off."""
     spread = [
         max(float(response[cell][good[cell]].var()) - noise, 0)
         for cell, noise in zip(cells(), temporal, strict=True)
@@ -159,7 +160,8 @@ def cells() -> list[tuple[slice, slice]]:
 class Characterised:
     """The sensor after its dark and flat frames.
 
-    `noise`: its noise model; `response`: of every pixel [y, x], relative; `good`: False where a pixel is hot or dead; `light_leak`:
+    `noise`: its noise model; `response`: of every pixel [y, x], relative; `good`: False where a pixel is hot
+    or dead; `light_leak`:
     electrons a second that dark frames hold; `transfer`: points (mean, variance) of the photon transfer at gain 1.
     """
 
@@ -206,9 +208,7 @@ def characterise(
         defect[cell] |= outliers(level[cell])
     good = ~defect
     response = flat_response(level, good)
-    shot = [
-        float((1 / (level[cell].mean() * per_dn)) / int(flat["flat_frames"])) for cell in cells()
-    ]
+    shot = [float((1 / (level[cell].mean() * per_dn)) / int(flat["flat_frames"])) for cell in cells()]
     lift = (long - short)[good].mean() * per_dn / (exposures[1] - exposures[0])
     noise = SensorNoise(
         gain_e_per_dn=per_dn,

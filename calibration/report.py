@@ -1,4 +1,5 @@
-"""The page a technician reads: verdict, gates with remedies, spots beside the designed ones, and the build that was found."""
+"""The page a technician reads: verdict, gates with remedies, spots beside the designed ones, and the build
+that was found."""
 
 from __future__ import annotations
 
@@ -32,7 +33,13 @@ def write_report(path: Path, found: Calibration) -> None:
     report.section("Gates").table(
         ["Gate", "Value", "Limit", "Unit", "Verdict"],
         [
-            [gate.name, gate.value, f"{gate.bound} {gate.limit:g}", gate.unit, "passed" if gate.passed else "FAILED"]
+            [
+                gate.name,
+                gate.value,
+                f"{gate.bound} {gate.limit:g}",
+                gate.unit,
+                "passed" if gate.passed else "FAILED",
+            ]
             for gate in found.gates
         ],
     )
@@ -50,7 +57,12 @@ def write_report(path: Path, found: Calibration) -> None:
     report.table(
         ["What", "Found", "Standard error", "Unit"],
         [
-            [name, built.parameters[name][0] * scale, built.parameters[name][1] * scale, units.get(name, "µm")]
+            [
+                name,
+                built.parameters[name][0] * scale,
+                built.parameters[name][1] * scale,
+                units.get(name, "µm"),
+            ]
             for name, scale in plain.items()
         ],
         "How the part was found to be built. The surface's form error is in asbuilt.json, coefficient by coefficient.",
@@ -73,7 +85,11 @@ def write_report(path: Path, found: Calibration) -> None:
             ["read noise", noise.read_noise_e, "electrons RMS"],
             ["full well", noise.full_well_e, "electrons"],
             ["black level", noise.black_level_dn, "digital numbers"],
-            ["dark current", noise.dark_current_e_per_s, f"electrons a second at {noise.temperature_k - 273.15:.1f} °C"],
+            [
+                "dark current",
+                noise.dark_current_e_per_s,
+                f"electrons a second at {noise.temperature_k - 273.15:.1f} °C",
+            ],
             ["pixel response (PRNU)", noise.prnu, "fraction"],
             ["defect pixels", noise.defects, ""],
         ],

@@ -84,7 +84,8 @@ class Rig:
         return self.spec.stage.origin + self.board.move_to(depth - self.spec.stage.origin)
 
     def seat(self, measurement: int) -> None:
-        """Begin measurement number `measurement`: on a simulated bench, its noise does not depend on what came before."""
+        """Begin measurement number `measurement`: on a simulated bench, its noise does not depend on what
+        came before."""
         if isinstance(self.camera, SimulatedCamera):
             self.camera.reseed(measurement)
 

@@ -1,20 +1,20 @@
 """What a bench is made of, read from RIG.toml: which camera, which board, where the stage stands.
 
-    name = "bench 1"
+name = "bench 1"
 
-    [camera]
-    driver = "opencv"           # simulated, opencv or replay
-    source = "0"                # camera index, or the folder or file to replay
+[camera]
+driver = "opencv"           # simulated, opencv or replay
+source = "0"                # camera index, or the folder or file to replay
 
-    [board]
-    port = "/dev/ttyACM0"       # a pyserial URL, or "simulated"
+[board]
+port = "/dev/ttyACM0"       # a pyserial URL, or "simulated"
 
-    [stage]
-    origin = 0.352              # depth of the point source with the stage at home, metres from the pupil
+[stage]
+origin = 0.352              # depth of the point source with the stage at home, metres from the pupil
 
-    [simulation]                # only for a simulated camera: how wrong the hidden build is, and the light around
-    form = 80e-9
-    stray_irradiance = 2e-4
+[simulation]                # only for a simulated camera: how wrong the hidden build is, and the light around
+form = 80e-9
+stray_irradiance = 2e-4
 """
 
 from __future__ import annotations

@@ -10,11 +10,12 @@ from opticaldr.models.optics.geometry import centred
 
 @lru_cache(maxsize=16)
 def pixel_integrals(pixels: int, samples: int, spacing: float, offset: float = 0.0) -> NDArray[np.float32]:
-    """Integrals over each pixel of the trigonometric interpolation through the samples: a matrix [pixel, sample].
+    """Light on each pixel by the trigonometric interpolation through the samples: a matrix [pixel, sample].
 
-    Exact for every fringe coarser than two samples. Summing the samples that lie on a pixel instead is wrong by per
-    cents where fringes are about as fine as pixels. The interpolation repeats itself after the last sample, so both
-    ends must be dark.
+    A sample is the light on its own share of the row, irradiance times `spacing`. Exact for every fringe
+    coarser than two samples. Summing the samples that lie on a pixel instead is wrong by per cents where
+    fringes are about as fine as pixels. The interpolation repeats itself after the last sample, so both ends
+    must be dark.
 
     Args:
         pixels: how many, in a row that is centred on 0.

@@ -1,8 +1,8 @@
 """A camera in the simulated world: it looks through the optic that was really built, with a sensor that has noise.
 
 What it sees is decided by the world: the point source at the stage's true position; or, where `World.scene` says so, a
-flat panel held before the lens or a subject. Light passes the shutter, ambient light adds to it, and taking a frame takes
-simulated time.
+flat panel held before the lens or a subject. Light passes the shutter, ambient light adds to it, and taking
+a frame takes simulated time.
 """
 
 from __future__ import annotations

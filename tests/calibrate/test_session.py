@@ -1,0 +1,51 @@
+import numpy as np
+import pytest
+
+from opticaldr.calibration.session import Session
+from opticaldr.errors import Refusal
+
+
+def test_what_was_measured_is_never_measured_again(tmp_path):
+    calls = []
+
+    def measurement():
+        calls.append(1)
+        return {"light": np.arange(5.0)}
+
+    for _ in range(2):
+        found = Session(tmp_path, {"seed": 1}).measure("spot", measurement)
+        assert np.array_equal(found["light"], np.arange(5.0))
+    assert len(calls) == 1
+
+
+def test_an_interrupted_measurement_leaves_nothing(tmp_path):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    session = Session(tmp_path, {})
+    with pytest.raises(KeyboardInterrupt):
+        session.measure("spot", interrupted)
+    assert not session.finished("spot")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["session.json"]
+
+
+def test_a_write_that_dies_leaves_nothing(tmp_path, monkeypatch):
+    session = Session(tmp_path, {})
+    monkeypatch.setattr(np, "savez", lambda stream, **_: (stream.write(b"half"), 1 / 0))
+    with pytest.raises(ZeroDivisionError):
+        session.measure("spot", lambda: {"light": np.zeros(3)})
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["session.json"]
+
+
+def test_another_design_rig_or_plan_is_refused(tmp_path):
+    Session(tmp_path, {"design": "a"})
+    with pytest.raises(Refusal, match="another design"):
+        Session(tmp_path, {"design": "b"})
+
+
+def test_a_damaged_measurement_is_named(tmp_path):
+    session = Session(tmp_path, {})
+    session.measure("spot", lambda: {"light": np.zeros(3)})
+    (tmp_path / "spot.npz").write_bytes(b"PK not a zip")
+    with pytest.raises(Refusal, match=r"spot\.npz"):
+        session.measure("spot", lambda: {})
