@@ -46,20 +46,14 @@ def steepness(height: Array, spec: OpticsSpec, wavelength: float, depth: float, 
     """The steepest step of the path at one wavelength, depth and field; refuses a map that is not finite."""
     values = constant(height)
     index = spec.mask.material.index(wavelength)
-    positions = centred(spec.pupil.samples, spec.pupil.pitch)
-    defocus = np.diff(positions**2 / 2) * (1 / depth - 1 / spec.scene.far)
-    path = map_step = 0.0
-    for axis, (fixed, inside) in enumerate(_fixed_steps(spec, field, values.dtype.str)):
-        with np.errstate(invalid="ignore"):  # infinities, which `_peak` refuses
-            step = np.diff(values, axis=axis)
-        step *= inside
-        map_step = max(map_step, _peak(step))
-        step *= index - 1
-        step += np.expand_dims(defocus, 1 - axis)
-        step += fixed
-        step *= inside
-        path = max(path, _peak(step))
-    return Steepness(path, map_step, index)
+    fixed, inside = _fixed(spec, field, values.dtype.str)
+    square = (centred(spec.pupil.samples, spec.pupil.pitch) ** 2).astype(values.dtype)
+    nearer = (1 / depth - 1 / spec.scene.far) / 2
+    path = values * (index - 1)
+    path += fixed
+    path += nearer * square
+    path += nearer * square[:, None]
+    return Steepness(_steepest(path, inside), _steepest(values, inside), index)
 
 
 def samples_needed(steep: Steepness, spec: OpticsSpec, wavelength: float, window: float) -> int:
@@ -109,22 +103,21 @@ _LADDER = [eighths * 2**octave for octave in range(2, 12) for eighths in range(8
 
 
 @lru_cache(maxsize=4)
-def _fixed_steps(
-    spec: OpticsSpec, field: Field, dtype: str
-) -> list[tuple[NDArray[np.floating], NDArray[np.bool_]]]:
-    """Along y and x: the fixed path's steps between samples at the far end of the scene, and whether both samples
-    lie inside the stop."""
+def _fixed(spec: OpticsSpec, field: Field, dtype: str) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
+    """The fixed path at the height map's samples for the far end of the scene, and which lie inside the stop."""
     axis = centred(spec.pupil.samples, spec.pupil.pitch).astype(dtype)
-    path = fixed_path(spec, axis, axis[:, None], spec.scene.far, field)
-    inside = pupil_mask(spec)
-    return [
-        (np.diff(path, axis=0), inside[1:] & inside[:-1]),
-        (np.diff(path, axis=1), inside[:, 1:] & inside[:, :-1]),
-    ]
+    return fixed_path(spec, axis, axis[:, None], spec.scene.far, field), pupil_mask(spec)
 
 
-def _peak(step: NDArray[np.floating]) -> float:
-    peak = float(max(step.max(), -step.min()))
-    if not np.isfinite(peak):
-        raise Refusal("height is not finite everywhere", "look for NaN or infinity in the height map")
+def _steepest(values: NDArray[np.floating], inside: NDArray[np.bool_]) -> float:
+    """The largest change between neighbours inside the stop, along either axis."""
+    peak = 0.0
+    for before, after in ((np.s_[:-1], np.s_[1:]), (np.s_[:, :-1], np.s_[:, 1:])):
+        with np.errstate(invalid="ignore"):  # infinities, refused below
+            step = values[after] - values[before]
+            step *= inside[after] & inside[before]
+        steepest = float(max(step.max(), -step.min()))
+        if not np.isfinite(steepest):
+            raise Refusal("height is not finite everywhere", "look for NaN or infinity in the height map")
+        peak = max(peak, steepest)
     return peak
