@@ -43,7 +43,15 @@ def inspect(
             progress=progress,
         )
     found = built.json("inspection.json")
-    shown = ("part_mirrored", "form_error_rms_m", "depth_gain", "scale", "rotation_deg", "psf_ncc_worst")
+    shown = (
+        "part_mirrored",
+        "orientation_ambiguous",
+        "form_error_rms_m",
+        "depth_gain",
+        "scale",
+        "rotation_deg",
+        "psf_ncc_worst",
+    )
     tell(
         {
             "as_built": built.path,

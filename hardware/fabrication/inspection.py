@@ -55,8 +55,8 @@ def inspect_surface(
     view = View(order["settings"]["relief_faces"])
     expected = as_relief(optic)
     measured = read_surface(surface, pitch=pitch, unit=unit)
-    pose, explained = register(expected, around_mark(expected, view), measured, progress)
-    part_mirrored = pose.mirrored != (view.flipped != flipped)
+    pose, explained, ambiguous = register(expected, around_mark(expected, view), measured, progress)
+    part_mirrored = not ambiguous and pose.mirrored != (view.flipped != flipped)
     found = resampled(expected, measured, pose)
     inside = expected.aperture()
     holes = float(np.mean(~np.isfinite(found[inside])))
@@ -78,6 +78,7 @@ def inspect_surface(
         "rotation_deg": float(np.degrees(np.angle(np.exp(1j * pose.angle)))),
         **{name: value for name, value in asdict(pose).items() if name not in ("angle", "mirrored")},
         "part_mirrored": part_mirrored,
+        "orientation_ambiguous": ambiguous,
         "not_measured": holes,
         **error,
         "psf_ncc": prediction.ncc.tolist(),
@@ -143,6 +144,12 @@ def _report(
         f"depth {result['depth_gain']:.4f} of nominal.",
     )
     report.section("Is it the part?")
+    if result["orientation_ambiguous"]:
+        report.verdict(
+            False,
+            "The relief looks the same turned or mirrored, so its orientation cannot be told from it: look at "
+            "the letter F under a microscope.",
+        )
     report.verdict(
         not result["part_mirrored"],
         "The part is mirrored against the design. If the instrument's export flips pictures, inspect "

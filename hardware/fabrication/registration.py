@@ -16,7 +16,7 @@ _ANGLES = 240
 _STEPS = np.array([0.05, 0.05, 0.05, 0.02])
 """Natural steps of the refinement: angle in radians, shift across and down in aperture radii, scale."""
 _REACH = np.array([0.35, 0.5, 0.5, 0.1])
-"""How far the refinement may go from its start, in the same units."""
+"""How far the refinement may go from its start, in the same units; a fifteenth of it in the last steps."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,10 @@ def register(
     mark: NDArray[np.bool_],
     surface: Surface,
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
-) -> tuple[Pose, float]:
-    """Find the pose, and the share of the expected surface's variance that it explains.
+) -> tuple[Pose, float, bool]:
+    """Find the pose, the share of the expected variance it explains, and whether another explains as much.
+
+    The last is true of a relief that looks the same turned or mirrored: its orientation cannot be told.
 
     All rotations, mirrored and not, are tried at low resolution by masked normalised cross-correlation
     (D. Padfield, IEEE Trans. Image Process. 21, 2706 (2012)); the best few are refined by least squares.
@@ -78,14 +80,14 @@ def register(
             "check the pixel size of the measurement",
         )
     candidates = _coarse(expected, mark, surface, progress)
-    best: tuple[float, Pose] | None = None
+    tried: list[tuple[float, Pose]] = []
     for number, pose in enumerate(candidates):
         pose, explained = _refined(expected, mark, surface, pose, 64)
-        if best is None or explained > best[0]:
-            best = explained, pose
+        tried.append((explained, pose))
         progress("refining", number + 1, len(candidates))
-    assert best is not None
-    pose, explained = best[1], best[0]
+    tried.sort(key=lambda one: -one[0])
+    explained, pose = tried[0]
+    ambiguous = any(other > explained - 0.01 and _apart(turned, pose) for other, turned in tried[1:])
     for samples in (128, 320):
         pose, explained = _refined(expected, np.zeros_like(mark), surface, pose, samples)
     if explained < 0.5:
@@ -95,7 +97,7 @@ def register(
             "its heights or pixel size are wrong",
             "check the units of the measurement and which mask it is of",
         )
-    return pose, explained
+    return pose, explained, ambiguous
 
 
 def resampled(expected: Relief, surface: Surface, pose: Pose) -> Heights:
@@ -282,7 +284,7 @@ def _refined(
         leaning = 0.01 * np.sqrt(len(x)) * (pose(vector).scale - 1)
         return np.append(difference / size, leaning)
 
-    reach = _REACH / _STEPS
+    reach = (_REACH if mark.any() or samples < 100 else _REACH / 15) / _STEPS
     solution = least_squares(
         residual,
         np.ones(4),
@@ -296,9 +298,8 @@ def _refined(
     ).x
     difference, here, plane = levelled(solution)
     explained = -1.0
-    judged = here & inside
-    if judged.sum() > 0.5 * inside.sum():
-        explained = 1 - float(np.var(difference[judged]) / plane[3] ** 2)
+    if np.sum(here & inside) > 0.5 * inside.sum():
+        explained = 1 - float(np.var(difference[here]) / plane[3] ** 2)
     found = replace(
         pose(solution),
         piston=float(plane[0]),

@@ -35,13 +35,15 @@ def part(optic: Optic, faces: Side) -> Relief:
     return as_relief(as_optic(made, spec, stepped=False))
 
 
-def measured(expected: Relief, faces: Side, *, mirrored: bool = False, noise: float = 3e-9) -> np.ndarray:
+def measured(
+    expected: Relief, faces: Side, *, mirrored: bool = False, noise: float = 3e-9, step: float = STEP
+) -> np.ndarray:
     """What an instrument that looks at the relief sees: ``[row, column]`` metres, rows upwards as in X3P.
 
     Its frame is right-handed: X right, Y up, Z towards it. The part lies turned, shifted and tilted in it,
     is 0.2 % too wide and 3 % too deep, and a scratch of the field was not measured.
     """
-    axis = (np.arange(SIDE) - (SIDE - 1) / 2) * STEP
+    axis = (np.arange(SIDE) - (SIDE - 1) / 2) * step
     big_x, big_y = np.meshgrid(axis, axis)
     u, v = big_x - SHIFT[0], big_y - SHIFT[1]
     right = (np.cos(TURN) * u + np.sin(TURN) * v) / SCALE  # in the part's own frame, looking at the relief
@@ -70,8 +72,9 @@ def test_the_pose_and_the_errors_are_found(optic: Optic, tmp_path: Path, faces: 
     expected, view = part(optic, faces), View(faces)
     surface = read_surface(as_x3p(tmp_path / "s.x3p", measured(expected, faces, mirrored=mirrored)))
     assert surface.pitch == pytest.approx(STEP)
-    pose, explained = register(expected, around_mark(expected, view), surface)
+    pose, explained, ambiguous = register(expected, around_mark(expected, view), surface)
     assert explained > 0.9999
+    assert not ambiguous
     assert (pose.mirrored != view.flipped) is mirrored
     assert pose.scale == pytest.approx(SCALE, abs=6e-4)
     # As a picture, rows down, the part is turned the other way round and shifted up by −SHIFT[1].
@@ -179,14 +182,12 @@ def test_wrong_units_and_another_part_are_noticed(optic: Optic) -> None:
     refused("explains .* of the mask's relief at best", Surface(measured(other, "scene")[::-1], STEP))
 
 
-@pytest.mark.slow
-def test_a_symmetric_relief_is_turned_right_by_its_mark() -> None:
-    spec = small_spec(256)
-    expected = part(Optic(spec, zernike_height({4: 3e-6}, spec)), "scene")
+def test_a_relief_that_looks_the_same_turned_is_called_ambiguous() -> None:
+    spec = small_spec()
+    expected = part(Optic(spec, zernike_height({4: 1.5e-6}, spec)), "scene")
     surface = Surface(measured(expected, "scene")[::-1], STEP)
-    pose, _ = register(expected, around_mark(expected, View("scene")), surface)
-    assert abs(np.angle(np.exp(1j * (pose.angle + TURN)))) < 0.02
-    assert pose.mirrored is View("scene").flipped
+    *_, ambiguous = register(expected, around_mark(expected, View("scene")), surface)
+    assert ambiguous
 
 
 def test_form_error_of_a_known_deviation() -> None:
