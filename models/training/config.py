@@ -58,6 +58,10 @@ class LensConfig(_Config):
     """What the adversary's verification AUC on people it was not trained on shall not exceed."""
     weight: Annotated[float, Field(ge=0, le=1000)] = 3.0
     multiplier_rate: Rate = 1.0
+    stop_edge: Annotated[float, Field(gt=0, lt=0.5)] = 0.15
+    """Spatial frequency beyond which the lens shall pass next to nothing, cycles a superpixel."""
+    stop_transfer: Annotated[float, Field(gt=0, le=1)] = 2e-3
+    """Mean squared modulation transfer that is allowed beyond it."""
     lens_rate: Rate = 0.1
     """Adam's rate for the coefficients, micrometres a step."""
     network_rate: Rate = 3e-3

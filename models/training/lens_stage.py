@@ -7,7 +7,12 @@ so that the constraint is about people it has never met. It sees pairs of superp
 quarter and, behind a lens that blurs over several of them, takes little from it; the read-out that follows
 sees them all. The lens goes down the gradient of
 
-    factor loss + multiplier · soft AUC of the adversary + 10 · energy lost outside the window.
+    factor loss + multiplier · soft AUC of the adversary + guard + 10 · energy lost outside the window.
+
+The adversary alone does not hold the lens: when the image sharpens faster than it learns, its AUC falls as it does
+when the image blurs. And a mask that stops no frequency cannot be told from a missing one by the device. So
+the guard asks for a stop band: it is the logarithm of the mean squared transfer beyond ``stop_edge`` over
+``stop_transfer``, while that is above one.
 """
 
 import torch
@@ -86,7 +91,9 @@ def learn_lens(
 
         assert seen.grad is not None
         lost = (1 - bank.sum(dim=(2, 3))).mean()
-        torch.autograd.backward([captured, 10 * lost], [seen.grad + multiplier.value * away, None])
+        passed = stop_band_transfer(bank, config.stop_edge)
+        guard = torch.log((passed / config.stop_transfer).clamp(min=1.0))
+        torch.autograd.backward([captured, guard + 10 * lost], [seen.grad + multiplier.value * away, None])
         move_lens.param_groups[0]["lr"] = config.lens_rate * min(1.0, (number + 1) / warm_up)
         move_lens.step()
         lens.limit()
@@ -100,6 +107,7 @@ def learn_lens(
             "auc": auc,
             "multiplier": float(multiplier.value),
             "lost": float(lost.detach()),
+            "stop_transfer": float(passed.detach()),
             **{f"z{j}": 1e6 * a for j, a in lens.coefficients.items()},
         }
 
@@ -115,6 +123,13 @@ def learn_lens(
     }
     history = run_stage("lens", config.steps, step, parts, work, seed=seed, every=every, progress=progress)
     return lens, network, history
+
+
+def stop_band_transfer(bank: Tensor, edge: float, grid: int = 64) -> Tensor:
+    """Mean squared transfer of PSFs ``[..., y, x]`` at spatial frequencies beyond ``edge`` cycles a superpixel."""
+    beyond = torch.hypot(torch.fft.fftfreq(grid)[:, None], torch.fft.rfftfreq(grid)) > edge
+    transfer = torch.fft.rfft2(bank, (grid, grid)).abs().square()
+    return transfer[..., beyond].mean()
 
 
 class LensBatches:

@@ -5,13 +5,15 @@ import pytest
 import torch
 
 from opticaldr.artefacts import open_artefact
+from opticaldr.calibration.interlock import derive_interlock
 from opticaldr.errors import Refusal
 from opticaldr.models.networks import FACTORS, Compact, Recogniser
-from opticaldr.models.optics import Optic, check_sampling, preset
+from opticaldr.models.optics import Optic, check_sampling, preset, psf_bank
 from opticaldr.models.training import DesignConfig, design_lens
 from opticaldr.models.training.camera import Camera
 from opticaldr.models.training.config import FitConfig, LensConfig, SubjectsConfig
 from opticaldr.models.training.lens import Lens
+from opticaldr.models.training.lens_stage import stop_band_transfer
 from opticaldr.models.training.pool import film
 from opticaldr.models.training.privacy import pair_scores, soft_auc
 
@@ -129,3 +131,20 @@ def test_gradient_to_the_mask_agrees_with_finite_differences_end_to_end(loss, mo
     cosine = torch.nn.functional.cosine_similarity(gradient, slopes, dim=0)
     assert cosine > 0.97
     assert float(gradient.norm() / slopes.norm()) == pytest.approx(1.0, abs=0.2)
+
+
+def test_the_guard_gives_a_sharp_lens_a_stop_band_that_the_interlock_can_use():
+    spec = preset("clinic")
+    lens = Lens(spec, range(4, 29), (0.65,), 41, 1.0, torch.Generator().manual_seed(0))
+    optimiser = torch.optim.Adam(lens.parameters(), 0.1, betas=(0.8, 0.95))
+    for _ in range(60):
+        passed = stop_band_transfer(lens.psf(0), 0.15)
+        if passed < 2e-3:
+            break
+        optimiser.zero_grad()
+        torch.log(passed / 2e-3).backward()
+        optimiser.step()
+        lens.limit()
+    wave = psf_bank(lens.height().astype(np.float32), spec, (0.65,), shape=(41, 41))
+    assert stop_band_transfer(torch.as_tensor(wave), 0.15) < 3e-3
+    assert 0 < derive_interlock(wave, spec.sensor).ceiling < 0.1
