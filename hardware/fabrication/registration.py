@@ -178,11 +178,11 @@ def _shrunk(height: Heights, pitch: float, wanted: float) -> Heights:
 
 def _plane(height: Heights) -> Heights:
     """Least-squares plane through the finite values."""
-    rows, columns = np.indices(height.shape, dtype=np.float64)
     finite = np.isfinite(height)
-    basis = np.stack([np.ones(finite.sum()), columns[finite], rows[finite]], axis=1)
-    piston, across, down = np.linalg.solve(basis.T @ basis, basis.T @ height[finite]).tolist()
-    return np.asarray(piston + across * columns + down * rows)
+    terms = np.concatenate([np.ones((1, *height.shape)), np.indices(height.shape)])
+    basis = terms[:, finite]
+    plane = np.linalg.solve(basis @ basis.T, basis @ height[finite])
+    return np.asarray(np.tensordot(plane, terms, axes=1))
 
 
 class _Correlator:

@@ -251,12 +251,12 @@ def test_stl_normals_point_out_of_the_material(optic: Optic, tmp_path: Path) -> 
 
 
 def test_decimation_keeps_its_tolerance(optic: Optic, tmp_path: Path) -> None:
-    process, drawn, _, wave, _ = made_by("refractive", {"tolerance": 30e-9}, optic)
+    process, drawn, _, wave, _ = made_by("refractive", {"tolerance": 100e-9}, optic)
     (stl, *_) = process.write(drawn, wave, tmp_path, "test")
     full, _, _, _, _ = made_by("refractive", {}, optic)
     (whole, *_) = full.write(drawn, wave, tmp_path, "test")
     assert stl.details["triangles"] < 0.5 * whole.details["triangles"]
-    assert 0 < stl.details["facet_deviation_m"] <= 30e-9
+    assert 0 < stl.details["facet_deviation_m"] <= 100e-9
     assert whole.details["facet_deviation_m"] == 0
 
 
