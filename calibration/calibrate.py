@@ -226,7 +226,7 @@ def _chief_rays(
     on_sensor = shifts + corners[fitted][:, ::-1]
     degree = min(1, len(fitted) - 1)
     lines = np.polynomial.polynomial.polyfit(inverse[fitted], on_sensor, degree)
-    landed = np.polynomial.polynomial.polyval(inverse, lines).T - corners[:, ::-1]
+    landed = np.asarray(np.polynomial.polynomial.polyval(inverse, lines).T - corners[:, ::-1], np.float64)
     landed[fitted] = shifts
     return landed
 

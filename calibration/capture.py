@@ -21,7 +21,7 @@ SHORT, LONG = 1e-4, 1.0
 """Seconds: an exposure too short for dark current, and one long enough to see it."""
 
 HIGH_GAIN = 8.0
-"""Gain at which read noise stands above rounding."""
+"""Gain at which read noise and dark current stand above rounding."""
 
 _PEAK = 0.75  # of the range, at the shortest exposure of a bracket
 _BASE_EXPOSURE = 1e-3
@@ -60,12 +60,12 @@ def planned_depths(plan: Plan, spec: OpticsSpec, reach: tuple[float, float]) -> 
 
 
 def dark(rig: Rig, plan: Plan) -> Arrays:
-    """Frames without light: mean maps of short and long exposures at gain 1, temporal variance at high gain."""
+    """Frames without light: short ones at gain 1 and, as "read", at high gain; long ones at high gain."""
     found: Arrays = {}
     with rig.target("dark"):
         for name, exposure, gain in (
             ("short", SHORT, 1.0),
-            ("long", LONG, 1.0),
+            ("long", LONG, HIGH_GAIN),
             ("read", SHORT, HIGH_GAIN),
         ):
             mean, spread, temperatures = Mean(), _Spread(), []
@@ -125,7 +125,7 @@ def spot(rig: Rig, plan: Plan, depth: float, side: int) -> Arrays:
     info = rig.camera.info
     with rig.target("source"):
         power, base = _expose_for_peak(rig)
-        exposures = base * plan.ratio ** np.arange(plan.exposures)
+        exposures = np.array([base * plan.ratio**step for step in range(plan.exposures)], dtype=np.float64)
         light, background = [], []
         corner: tuple[int, int] | None = None
         highest, time, temperature = 0, 0.0, 0.0
@@ -231,7 +231,7 @@ def _window(lift: NDArray[np.float32], side: int, shape: tuple[int, int]) -> tup
     import cv2
 
     smooth = cv2.GaussianBlur(lift, (0, 0), side / 16)
-    row, column = np.unravel_index(int(np.argmax(smooth)), smooth.shape)
+    row, column = map(float, np.unravel_index(int(np.argmax(smooth)), smooth.shape))
     for _ in range(3):
         corner = [
             _even(middle - side / 2, side, limit) for middle, limit in zip((row, column), shape, strict=True)

@@ -22,7 +22,8 @@ from opticaldr.calibration.linearised import SHARED, BuiltOptic, Plate, State, V
 from opticaldr.calibration.photon_transfer import cells
 from opticaldr.hardware.as_built import FORM_MODES, BuildErrors, Tolerances, build
 from opticaldr.models.optics import Optic, OpticsSpec, noll_to_nm
-from opticaldr.models.optics.geometry import pupil_positions
+from opticaldr.models.optics.geometry import pupil_mask, pupil_positions
+from opticaldr.models.optics.path import fixed_path
 
 Progress = Callable[[str, int, int], None]
 
@@ -188,9 +189,9 @@ class _Problem:
         shared = len(SHARED)
         for index, view in enumerate(self.views):
             data, error = self._data(index)
-            model, slopes = built.mosaic_and_slopes(index, view)
-            model = blocks(model * self._seen(index), self.level.block)
-            slopes = blocks(slopes * self._seen(index), self.level.block)
+            mosaic, changes = built.mosaic_and_slopes(index, view)
+            model = blocks(mosaic * self._seen(index), self.level.block)
+            slopes = blocks(changes * self._seen(index), self.level.block)
             own = np.r_[np.arange(shared), shared + 2 * index, shared + 2 * index + 1]
             for plane in range(4):
                 residual, jacobian = _project(data[plane], model[plane], error[plane], slopes[:, plane])
@@ -291,32 +292,47 @@ def _found(
 
 def surface_difference(first: Optic, second: Optic) -> NDArray[np.float64]:
     """Height of `first` over `second` inside the stop, piston and tilt taken out [y, x], metres; NaN outside."""
-    x, y = pupil_positions(first.spec)
-    radius = first.spec.pupil.diameter / 2
-    inside = np.hypot(x, y) <= radius if first.spec.pupil.shape == "circle" else np.ones(x.shape, dtype=bool)
-    difference = first.height - second.height
+    return _levelled(first.height - second.height, first.spec)
+
+
+def wavefront_difference(
+    first: Optic, second: Optic, depth: float, wavelength: float = 550e-9
+) -> NDArray[np.float64]:
+    """Optical path through `first` less the one through `second` for a point on axis, piston and tilt taken out.
+
+    [y, x] in metres, NaN outside the stop. Unlike the surface alone it counts focus: the sensor's spacing and a
+    defocus of the surface, which light can hardly tell apart, are one error here.
+    """
+
+    def path(optic: Optic) -> NDArray[np.float64]:
+        refraction = optic.spec.mask.material.index(wavelength) - 1
+        return refraction * optic.height + fixed_path(
+            optic.spec, *pupil_positions(optic.spec), depth, (0.0, 0.0)
+        )
+
+    return _levelled(path(first) - path(second), first.spec)
+
+
+def _levelled(surface: NDArray[np.float64], spec: OpticsSpec) -> NDArray[np.float64]:
+    x, y = pupil_positions(spec)
+    inside = pupil_mask(spec)
     plane = np.stack([np.ones(np.count_nonzero(inside)), x[inside], y[inside]], axis=1)
     flat = np.full(x.shape, np.nan)
-    flat[inside] = difference[inside] - plane @ np.linalg.lstsq(plane, difference[inside], rcond=None)[0]
+    flat[inside] = surface[inside] - plane @ np.linalg.lstsq(plane, surface[inside], rcond=None)[0]
     return flat
 
 
 def _form_uncertainty(design: Optic, state: State, covariance: NDArray[np.float64]) -> float:
     """Standard error of the whole height map, metres RMS over the stop, from the parameters' covariance."""
     thin = slice(None, None, max(1, design.spec.pupil.samples // 64))
-    columns = []
     here = as_optic(design, state)
+    slopes = []
     for name in SHARED:
-        if name == "spacing":
-            columns.append(None)
-            continue
-        step = 1e-9 if name.startswith("Z") else (1e-6 if name.startswith("decentre") else 1e-4)
-        moved = as_optic(design, state.nudged(name, step))
-        change = surface_difference(moved, here)[thin, thin]
-        columns.append(change[np.isfinite(change)] / step)
-    size = next(column.size for column in columns if column is not None)
-    slopes = np.stack([np.zeros(size) if column is None else column for column in columns])
-    return float(np.sqrt(np.mean(np.sum(slopes * (covariance @ slopes), axis=0))))
+        step = {"decentre x": 1e-6, "decentre y": 1e-6, "rotation": 1e-4, "spacing": 1e-6}.get(name, 1e-9)
+        change = surface_difference(as_optic(design, state.nudged(name, step)), here)[thin, thin]
+        slopes.append(change[np.isfinite(change)] / step)
+    stacked = np.stack(slopes)
+    return float(np.sqrt(np.mean(np.sum(stacked * (covariance @ stacked), axis=0))))
 
 
 def as_optic(design: Optic, state: State) -> Optic:

@@ -203,7 +203,7 @@ class _Pupil:
     def field(self, view: View, shift: NDArray[np.float64]) -> NDArray[np.complex64]:
         """The field in the pupil [y, x], of a spot that is shifted by (x, y) metres on the sensor."""
         path = fixed_path(self.spec, self.x, self.y, view.depth, view.field)
-        path -= (self.x * shift[0] + self.y * shift[1]) / self.spec.sensor_distance
+        path = path - (self.x * shift[0] + self.y * shift[1]) / self.spec.sensor_distance
         return (self.mask * np.exp(2j * np.pi / self.wavelength * path)).astype(np.complex64)
 
     @cached_property
@@ -219,8 +219,7 @@ class _Pupil:
     def seen(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """This wavelength's part of the mosaic, of a map [..., y, x] on the FFT's grid."""
         pixels = self.integral @ samples @ self.integral.T
-        mosaic: NDArray[np.float32] = pixels * self.share
-        return mosaic
+        return np.asarray(pixels * self.share, dtype=np.float32)
 
     def _plate(self, state: State) -> NDArray[np.float64]:
         decentre = (state["decentre x"], state["decentre y"])

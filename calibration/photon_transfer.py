@@ -189,7 +189,8 @@ def characterise(
         high_gain: the gain at which read noise was measured.
         white_level: highest raw value.
     """
-    short, long = dark["short"].astype(np.float64), dark["long"].astype(np.float64)
+    short = dark["short"].astype(np.float64)
+    lift = dark["long"].astype(np.float64) - dark["read"]
     black = float(np.median(short) if np.ptp(short) == 0 else short.mean())
     saturation = white_level - black
     lines = {
@@ -203,13 +204,13 @@ def characterise(
     }
     per_dn, per_dn_high = 1 / lines["low"].slope, 1 / lines["high"].slope
     level = flat["flat"].astype(np.float64) - short
-    defect = outliers(long - short)
+    defect = outliers(lift)
     for cell in cells():
         defect[cell] |= outliers(level[cell])
     good = ~defect
     response = flat_response(level, good)
     shot = [float((1 / (level[cell].mean() * per_dn)) / int(flat["flat_frames"])) for cell in cells()]
-    lift = (long - short)[good].mean() * per_dn / (exposures[1] - exposures[0])
+    current = float(lift[good].mean() * per_dn_high / (exposures[1] - exposures[0]))
     noise = SensorNoise(
         gain_e_per_dn=per_dn,
         gain_error=lines["low"].slope_error / lines["low"].slope * per_dn,
@@ -217,7 +218,7 @@ def characterise(
         read_noise_gain=high_gain,
         full_well_e=(float(flat["low_mean"].max()) - black) * per_dn,
         black_level_dn=black,
-        dark_current_e_per_s=float(max(lift, 0)),
+        dark_current_e_per_s=max(current, 0.0),
         temperature_k=float(dark["long_temperature"]),
         prnu=response_spread(response, good, np.array(shot)),
         linearity=linearity_residual(flat["low_exposure"], flat["low_mean"] - black, saturation),
@@ -225,4 +226,4 @@ def characterise(
         white_level_dn=white_level,
     )
     transfer = (flat["low_mean"] - black, flat["low_variance"])
-    return Characterised(noise, response, good, float(lift), transfer)
+    return Characterised(noise, response, good, current, transfer)

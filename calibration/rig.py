@@ -9,7 +9,6 @@ from typing import Literal, Self
 
 import numpy as np
 
-from opticaldr.errors import Refusal
 from opticaldr.firmware_interface import Board, SimulatedBoard
 from opticaldr.hardware.as_built import BuildErrors, build
 from opticaldr.hardware.cameras import Camera, FlatPanel, SimulatedCamera
@@ -40,18 +39,14 @@ class Rig:
 
     def __init__(self, spec: RigSpec, *, design: Optic, seed: int = 0) -> None:
         self.spec = spec
-        self.world = _hidden_world(spec, design, seed) if spec.simulated else None
+        self.world = _hidden_world(spec, design, seed)
         self._seed = seed
         self._homed = False
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            if self.world is not None:
-                self.camera = stack.enter_context(SimulatedCamera(self.world, seed=self._seed))
-                self.board = stack.enter_context(Board(SimulatedBoard(self.world)))
-            else:
-                self.camera = stack.enter_context(_camera(self.spec))
-                self.board = stack.enter_context(Board(self.spec.board.port))
+            self.camera = stack.enter_context(SimulatedCamera(self.world, seed=self._seed))
+            self.board = stack.enter_context(Board(SimulatedBoard(self.world)))
             self._leave = stack.pop_all()
         return self
 
@@ -62,13 +57,8 @@ class Rig:
 
     @property
     def truth(self) -> Optic:
-        """The hidden build of a simulated bench, for judging what was found; never looked at while finding it.
-
-        Raises:
-            Refusal: the bench is real.
-        """
-        if self.world is None or self.world.optic is None:
-            raise Refusal("a real bench does not know its own truth", "use the simulated rig for this")
+        """The hidden build of a simulated bench, for judging what was found; never used while finding it."""
+        assert self.world.optic is not None
         return self.world.optic
 
     @property
@@ -91,22 +81,15 @@ class Rig:
 
     @contextmanager
     def target(self, kind: Literal["source", "flat", "dark"]) -> Iterator[None]:
-        """Show the camera the point source, an evenly lit panel, or nothing, until the block ends.
-
-        Raises:
-            Refusal: a flat is asked of a bench without a panel.
-        """
+        """Show the camera the point source, an evenly lit panel, or nothing, until the block ends."""
         if kind == "flat":
-            if self.world is None:
-                raise Refusal("this bench has no flat panel", "calibrate with --no-flat")
             self.world.scene = FlatPanel()
         self.board.shutter(kind != "dark")
         try:
             yield
         finally:
             self.board.source(0.0)
-            if self.world is not None:
-                self.world.scene = None
+            self.world.scene = None
 
 
 def _hidden_world(spec: RigSpec, design: Optic, seed: int) -> World:
@@ -121,7 +104,3 @@ def _hidden_world(spec: RigSpec, design: Optic, seed: int) -> World:
         source_drift=spec.simulation.source_drift,
         stray_irradiance=spec.simulation.stray_irradiance,
     )
-
-
-def _camera(spec: RigSpec) -> Camera:
-    raise NotImplementedError(spec.camera.driver)

@@ -3,16 +3,15 @@
 name = "bench 1"
 
 [camera]
-driver = "opencv"           # simulated, opencv or replay
-source = "0"                # camera index, or the folder or file to replay
+driver = "simulated"
 
 [board]
-port = "/dev/ttyACM0"       # a pyserial URL, or "simulated"
+port = "simulated"
 
 [stage]
 origin = 0.352              # depth of the point source with the stage at home, metres from the pupil
 
-[simulation]                # only for a simulated camera: how wrong the hidden build is, and the light around
+[simulation]                # how wrong the hidden build of a simulated bench is, and the light around it
 form = 80e-9
 stray_irradiance = 2e-4
 """
@@ -21,9 +20,9 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from opticaldr.errors import Refusal
 from opticaldr.hardware.as_built import Tolerances
@@ -36,16 +35,15 @@ class _Part(BaseModel):
 
 
 class CameraPart(_Part):
-    """The camera: its driver, and what the driver needs to find it."""
+    """The camera: its driver."""
 
-    driver: Literal["simulated", "opencv", "replay"] = "simulated"
-    source: str = "0"
+    driver: Literal["simulated"] = "simulated"
 
 
 class BoardPart(_Part):
-    """The board: a pyserial URL, or ``simulated``."""
+    """The board: the one of the simulated bench."""
 
-    port: str = "simulated"
+    port: Literal["simulated"] = "simulated"
 
 
 class StagePart(_Part):
@@ -70,17 +68,6 @@ class RigSpec(_Part):
     board: BoardPart = BoardPart()
     stage: StagePart = StagePart()
     simulation: SimulationPart = SimulationPart()
-
-    @property
-    def simulated(self) -> bool:
-        """Whether the bench exists only in a `World`."""
-        return self.camera.driver == "simulated"
-
-    @model_validator(mode="after")
-    def _one_world(self) -> Self:
-        if self.simulated != (self.board.port == "simulated"):
-            raise ValueError("camera.driver and board.port must both be simulated, or neither")
-        return self
 
 
 def load_rig(source: Path | str) -> RigSpec:

@@ -1,0 +1,79 @@
+import json
+
+import numpy as np
+import pytest
+
+from opticaldr.artefacts import create, open_artefact
+from opticaldr.calibration import Plan, calibrate, capture
+from opticaldr.calibration.calibrate import measure
+from opticaldr.calibration.fit import wavefront_difference
+from opticaldr.calibration.measured import read_measured
+from opticaldr.calibration.rig import Rig
+from opticaldr.calibration.session import Session
+from opticaldr.errors import Refusal
+from opticaldr.hardware.rig import load_rig
+from opticaldr.models.optics import Optic
+
+QUICK = Plan(depths=1, exposures=1, frames=1, dark_frames=2, flats=4)
+
+
+def silent(stage, done, total):
+    return None
+
+
+def test_an_interrupted_session_goes_on_where_it_stopped(design, tmp_path, monkeypatch):
+    rig, taken = load_rig("simulated"), []
+    spot = capture.spot
+
+    def pulled_plug(bench, plan, depth, side):
+        taken.append("spot")
+        if len(taken) == 2:
+            raise KeyboardInterrupt
+        return spot(bench, plan, depth, side)
+
+    monkeypatch.setattr(capture, "spot", pulled_plug)
+    with pytest.raises(KeyboardInterrupt):
+        measure(design, rig, QUICK, Session(tmp_path, {}), 1, silent)
+    kept = {path.name: path.read_bytes() for path in tmp_path.glob("*.npz")}
+    assert sorted(kept) == ["dark.npz", "flat.npz", "spot-0.npz"]
+    monkeypatch.setattr(capture, "dark", None)  # would fail if it were measured again
+    _, spots = measure(design, rig, QUICK, Session(tmp_path, {}), 1, silent)
+    assert len(spots) == 2
+    assert len(taken) == 3
+    assert all((tmp_path / name).read_bytes() == content for name, content in kept.items())
+
+
+def test_depths_are_uniform_in_inverse_depth_within_scene_and_reach(design):
+    depths = capture.planned_depths(Plan(depths=4), design.spec, (0.5, 1.245))
+    assert depths[[0, -1]] == pytest.approx([0.5, 1.2])
+    assert np.ptp(np.diff(1 / depths)) < 1e-12
+    with pytest.raises(Refusal, match="stage reaches"):
+        capture.planned_depths(Plan(), design.spec, (1.3, 2.0))
+
+
+def test_a_source_that_does_not_shine_is_said_within_a_minute(design):
+    with Rig(load_rig("simulated"), design=design) as rig:
+        rig.world.source_full_intensity = 0.0
+        began = rig.world.now
+        with pytest.raises(Refusal, match="not seen"):
+            capture.spot(rig, QUICK, 0.5, 96)
+        assert rig.world.now - began < 60
+
+
+@pytest.mark.slow
+def test_a_hidden_build_is_calibrated_from_design_to_artefact(design, tmp_path):
+    with create("design", tmp_path / "design", seed=0) as draft:
+        design.write(draft.path)
+    rig = load_rig("simulated")
+    made = calibrate(draft.sealed(), rig, tmp_path / "calibration", seed=3)
+    assert json.loads((made.path / "gates.json").read_text())["passed"]
+    found, truth = Optic.read(made.path), Rig(rig, design=design, seed=3).truth
+    before, after = (
+        np.sqrt(np.nanmean(wavefront_difference(optic, truth, 0.6) ** 2)) for optic in (design, found)
+    )
+    assert after < min(before / 2, 550e-9 / 20)
+    measured = read_measured(open_artefact(made.path, kind="calibration"))
+    assert measured.bank.shape[:3] == (5, 1, 3)
+    assert measured.bank.sum((-2, -1)) == pytest.approx(np.ones((5, 1, 3)), abs=1e-3)
+    assert made.manifest.parents == (draft.sealed().id,)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["calibration", "design"]
