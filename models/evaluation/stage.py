@@ -34,12 +34,12 @@ class Effort:
     """How much is filmed and how long is trained."""
 
     faces: int = 160
-    clips: int = 100
+    clips: int = 140
     test: int = 60
     sessions: int = 4
     recogniser: Schedule = field(default_factory=lambda: Schedule(14))
-    frame_steps: int = 700
-    head_steps: int = 400
+    frame_steps: int = 1200
+    head_steps: int = 500
 
 
 def stage_figures(
