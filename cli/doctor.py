@@ -7,7 +7,8 @@ from opticaldr.cli.options import Json
 UNLOCKS = {
     "design": (("torch", "lightning_fabric", "onnx", "onnxscript", "safetensors", "sklearn"),
                "design, finetune, export, evaluate, demo"),
-    "fab": (("gdstk", "trimesh", "tifffile"), "fabricate"),
+    "fab": (("gdstk", "trimesh", "tifffile", "x3pio"), "fabricate, inspect"),
+    "slm": (("pygame",), "showing a pattern on an SLM"),
     "pi": (("picamera2",), "the Raspberry Pi camera (Debian package python3-picamera2)"),
 }  # fmt: skip
 BASE = (
