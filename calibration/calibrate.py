@@ -15,7 +15,7 @@ from opticaldr.artefacts import Artefact, create
 from opticaldr.calibration import capture
 from opticaldr.calibration.bank import Bank, make_bank
 from opticaldr.calibration.capture import Plan
-from opticaldr.calibration.fit import AsBuilt, centroid, fit_as_built
+from opticaldr.calibration.fit import AsBuilt, brightened, centroid, fit_as_built
 from opticaldr.calibration.gates import Gate, agreement_gates, fit_gates, mosaic_ncc, sensor_gates, spot_gates
 from opticaldr.calibration.hdr import Bracket, Merged, merge, without_crosstalk
 from opticaldr.calibration.linearised import BuiltOptic, Plate, View
@@ -40,6 +40,8 @@ class Calibration:
     as_built: AsBuilt
     designed: NDArray[np.float32]
     fitted: NDArray[np.float32]
+    difference: NDArray[np.float64]
+    """Measured less predicted raw mosaics, as a fraction of each spot's peak [depth, y, x]; NaN where not measured."""
     held_out: list[int]
     gates: list[Gate]
 
@@ -170,9 +172,14 @@ def evaluate(
     )
     state = replace(built.state, shifts=shifts * spec.sensor.pitch)
     predicted = BuiltOptic(Plate.of(design), state, side)
-    likeness = [
-        mosaic_ncc(spots[index].rate, predicted.mosaic(index, view)) for index, view in enumerate(views)
-    ]
+    mosaics = [predicted.mosaic(index, view) for index, view in enumerate(views)]
+    likeness = [mosaic_ncc(spot.rate, mosaic) for spot, mosaic in zip(spots, mosaics, strict=False)]
+    difference = np.stack(
+        [
+            (spot.rate - brightened(mosaic, spot)) / np.nanmax(spot.rate)
+            for spot, mosaic in zip(spots, mosaics, strict=False)
+        ]
+    )
     first, again = spots[0], spots[-1]
     brightness = [
         float(np.nansum(spot.rate)) / float(arrays["power"])
@@ -196,7 +203,7 @@ def evaluate(
         *agreement_gates(bank, designed, spec.sensor.pitch),
         *fit_gates([likeness[i] for i in chosen], [likeness[i] for i in held_out]),
     ]
-    return Calibration(design, rig, sensor, bank, built, designed, fitted, held_out, gates)
+    return Calibration(design, rig, sensor, bank, built, designed, fitted, difference, held_out, gates)
 
 
 def _spot(arrays: Arrays, sensor: Characterised, spec: OpticsSpec) -> Merged:

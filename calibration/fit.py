@@ -265,13 +265,7 @@ def _found(
     residuals, predicted = [], []
     for index, view in enumerate(problem.views):
         spot = problem.spots[index]
-        mosaic = built.mosaic(index, view)
-        prediction = np.zeros(mosaic.shape)
-        for cell in cells():
-            seen = np.isfinite(spot.rate[cell])
-            span = np.stack([mosaic[cell][seen], np.ones(np.count_nonzero(seen))], axis=1)
-            brightness, background = np.linalg.lstsq(span, spot.rate[cell][seen], rcond=None)[0]
-            prediction[cell] = brightness * mosaic[cell] + background
+        prediction = brightened(built.mosaic(index, view), spot)
         off = np.nan_to_num(spot.rate - prediction)
         residuals.append(float(np.linalg.norm(off) / np.linalg.norm(np.nan_to_num(spot.rate))))
         predicted.append(prediction)
@@ -288,6 +282,17 @@ def _found(
         predicted=np.stack(predicted),
         steps=steps,
     )
+
+
+def brightened(mosaic: NDArray[np.floating], spot: Merged) -> NDArray[np.float64]:
+    """A predicted mosaic with the brightness and background, plane by plane, that bring it nearest to `spot`."""
+    prediction = np.zeros(mosaic.shape)
+    for cell in cells():
+        seen = np.isfinite(spot.rate[cell])
+        span = np.stack([mosaic[cell][seen], np.ones(np.count_nonzero(seen))], axis=1)
+        brightness, background = np.linalg.lstsq(span, spot.rate[cell][seen], rcond=None)[0]
+        prediction[cell] = brightness * mosaic[cell] + background
+    return prediction
 
 
 def surface_difference(first: Optic, second: Optic) -> NDArray[np.float64]:
