@@ -5,7 +5,7 @@ import typer
 from opticaldr.cli.options import Json
 
 UNLOCKS = {
-    "design": (("torch", "lightning_fabric", "onnx", "onnxscript", "safetensors", "sklearn"),
+    "design": (("torch", "onnx", "onnxscript", "safetensors"),
                "design, finetune, export, evaluate, demo"),
     "fab": (("gdstk", "trimesh", "tifffile", "x3pio"), "fabricate, inspect"),
     "slm": (("pygame",), "showing a pattern on an SLM"),
