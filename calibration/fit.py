@@ -52,9 +52,9 @@ class _Level:
 
 
 _LEVELS = (
-    _Level(3, 2, 0.1, 12, 0.02),
-    _Level(1, 2, 0.03, 8, 0.02),
-    _Level(1, 1, MODEL_ERROR, 8, 1e-3),
+    _Level(3, 3, 0.1, 12, 0.02),
+    _Level(1, 3, 0.03, 8, 0.02),
+    _Level(1, 1, MODEL_ERROR, 8, 0.03),
 )
 _CONFUSED = 0.95  # correlation
 
@@ -124,7 +124,6 @@ def fit_as_built(
             gained, state, cost = cost - trial_cost, trial, trial_cost
             if gained < level.enough * cost:
                 break
-    normal, _ = problem.linearise(state)
     progress("fit", total, total)
     return _found(design, state, normal, problem, done)
 

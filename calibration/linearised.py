@@ -13,7 +13,9 @@ well inside it.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
@@ -21,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import ifft2
 from scipy.ndimage import map_coordinates, spline_filter
+from threadpoolctl import threadpool_limits
 
 from opticaldr.hardware.as_built import FORM_MODES, plate_positions, respaced
 from opticaldr.hardware.cameras.pixels import pixel_integrals
@@ -140,21 +143,25 @@ class BuiltOptic:
     def mosaic_and_slopes(self, index: int, view: View) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """`mosaic`, and its derivatives [parameter, y, x] by `SHARED` and by this view's shift (x, y)."""
         shift = self.state.shifts[index]
-        mosaic = np.zeros((self.side, self.side), dtype=np.float32)
-        slopes = np.zeros((len(SHARED) + 2, self.side, self.side), dtype=np.float32)
         spacing = SHARED.index("spacing")
-        others = [parameter for parameter in range(len(slopes)) if parameter != spacing]
-        for pupil in self._pupils:
+        others = [parameter for parameter in range(len(SHARED) + 2) if parameter != spacing]
+
+        def part(pupil: _Pupil) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
             field = pupil.field(view, shift)
             amplitude = ifft2(field, norm="forward")
-            mosaic += pupil.seen(_power(amplitude))
+            slopes = np.zeros((len(SHARED) + 2, self.side, self.side), dtype=np.float32)
             field *= np.complex64(2j * np.pi / pupil.wavelength)
             for start in range(0, len(others), _BATCH):
-                batch = others[start : start + _BATCH]
                 spread = ifft2(pupil.slopes[start : start + _BATCH] * field, norm="forward", overwrite_x=True)
                 change = amplitude.real * spread.real
                 change += amplitude.imag * spread.imag
-                slopes[batch] += pupil.seen(2 * change)
+                slopes[others[start : start + _BATCH]] = pupil.seen(2 * change)
+            return pupil.seen(_power(amplitude)), slopes
+
+        # Wavelengths side by side, one on each core: most of the time goes into FFTs, which run without the GIL.
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as cores, threadpool_limits(1, user_api="blas"):
+            parts = list(cores.map(part, self._pupils))
+        mosaic, slopes = (_sum(iter(maps)) for maps in zip(*parts, strict=True))
         # Spacing changes the scale of the PSF as well as its phase: a difference is simpler, and as exact.
         slopes[spacing] = (self._respaced.mosaic(index, view) - mosaic) / _STEP["spacing"]
         return mosaic, slopes

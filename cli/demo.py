@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from opticaldr.cli.console import Progress
 
 PROCESS = "grayscale"
+PARTS = 12
 FRAMES = 48
 
 
@@ -96,7 +97,7 @@ def take_steps(
     def mask(place: Path) -> "Artefact":
         from opticaldr.hardware.fabrication import fabricate
 
-        return fabricate(made["design"], PROCESS, place, seed=seed, progress=progress)
+        return fabricate(made["design"], PROCESS, place, parts=PARTS, seed=seed, progress=progress)
 
     def calibration(place: Path) -> "Artefact":
         from opticaldr.calibration import calibrate

@@ -25,9 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Image = NDArray[np.float32]
-STAGES = ("designed", "as built (hidden)", "measured", "fitted")
 PEOPLE = 6
-SHOWN_SIDE = 224
 
 
 def tell_story(
@@ -66,33 +64,32 @@ def tell_story(
 def _mask(page: Report, designed: Optic, steps: Mapping[str, Artefact]) -> None:
     from matplotlib.figure import Figure
 
-    made = Optic.read(steps["mask"].path)
-    figure = Figure(figsize=(10, 3.8), layout="constrained")
-    axes = figure.subplots(1, 3)
-    half = designed.spec.pupil.diameter / 2 * 1e3
-    extent = (-half, half, half, -half)
-    grid = (np.arange(designed.height.shape[0]) + 0.5) / designed.height.shape[0] * 2 - 1
-    outside = np.hypot(grid[:, None], grid[None, :]) > 1
-    for axis, height, title in zip(
+    process = steps["mask"].json("process.json")["process"]
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    axes = figure.subplots(1, 3, width_ratios=(1, 1, 1.2))
+    for axis, optic, title in zip(
         axes,
-        (designed.height * 1e6, made.height * 1e6, (made.height - designed.height) * 1e9),
-        (
-            "learned height (µm)",
-            f"after {steps['mask'].json('process.json')['process']} (µm)",
-            "difference (nm)",
-        ),
-        strict=True,
+        (designed, Optic.read(steps["mask"].path)),
+        ("as learned", f"as {process} lithography will make it"),
+        strict=False,
     ):
-        shown = axis.imshow(np.where(outside, np.nan, height), extent=extent, cmap="viridis")
+        half = optic.spec.pupil.diameter / 2 * 1e3
+        place = np.linspace(-half, half, len(optic.height))
+        height = np.where(np.hypot(place[:, None], place) > half, np.nan, optic.height * 1e6)
+        height -= np.nanmin(height)
+        shown = axis.imshow(height, extent=(-half, half, half, -half), cmap="viridis")
         axis.set(title=title, xlabel="x (mm)")
-        figure.colorbar(shown, ax=axis, shrink=0.8)
+        figure.colorbar(shown, ax=axis, shrink=0.8, label="height (µm)")
+        axes[2].plot(place, height[len(height) // 2], label=title)
     axes[0].set_ylabel("y (mm)")
+    axes[2].set(title="section through the middle", xlabel="x (mm)", ylabel="height (µm)")
+    axes[2].legend()
     page.section("1. The learned mask, and what the workshop will make of it")
     page.figure(
         figure,
-        "Thickness of the phase plate at the lens's pupil, seen from the sensor: as learned, as predicted after "
-        "fabrication, and what the process changes.",
-        "Three maps of a circular plate: learned height, predicted height and their difference",
+        "Thickness of the phase plate at the lens's pupil, seen from the sensor, above its lowest point; lithography "
+        f"wraps it at one wave of green light. Files, drawing sheet and tolerances are in {steps['mask'].path.name}/.",
+        "Maps of a circular plate, as learned and as it will be made, and a section through both",
     )
 
 
@@ -101,24 +98,30 @@ def _psfs(
 ) -> None:
     hidden = Rig(load_rig("simulated"), design=designed, seed=seed).truth
     fitted = Optic.read(steps["calibration"].path)
-    shape = measured.bank.shape[-2:]
-    banks = {
-        "designed": psf_bank(designed.height, designed.spec, measured.depths, shape=shape),
-        "as built (hidden)": psf_bank(hidden.height, hidden.spec, measured.depths, shape=shape),
-        "measured": measured.bank[:, 0],
-        "fitted": psf_bank(fitted.height, fitted.spec, measured.depths, shape=shape),
+    shown = slice(None, None, 2)
+    depths = measured.depths[shown]
+
+    def bank(optic: Optic) -> NDArray[np.float32]:
+        height = optic.height.astype(np.float32)
+        return np.asarray(psf_bank(height, optic.spec, depths, shape=measured.bank.shape[-2:]))
+
+    banks: dict[str, NDArray[np.floating]] = {
+        "designed": bank(designed),
+        "as built (hidden)": bank(hidden),
+        "measured": measured.bank[shown, 0],
+        "fitted": bank(fitted),
     }
     page.section("2. The point spread function: designed, built, measured, fitted")
     page.figure(
-        psf_figure(banks, measured.depths),
+        psf_figure(banks, depths),
         "Each square is the image of one point of light in red, green and blue, on a square-root scale. The bench "
         "never sees the second row: it is what the simulated workshop really made.",
         "Grid of point spread functions: rows designed, as built, measured and fitted; columns depths",
     )
     truth = banks["as built (hidden)"]
     page.table(
-        ["PSF", *(f"{depth:.2f} m" for depth in measured.depths)],
-        [[name, *(_likeness(banks[name][d], truth[d]) for d in range(len(measured.depths)))]
+        ["PSF", *(f"{depth:.2f} m" for depth in depths)],
+        [[name, *(_likeness(banks[name][d], truth[d]) for d in range(len(depths)))]
          for name in ("designed", "measured", "fitted")],
         "Normalised cross-correlation with the hidden truth; 1 is identical.",
     )  # fmt: skip
@@ -283,4 +286,4 @@ def _interval(value: list[float] | None) -> str:
     """``value [low, high]`` of a triple."""
     if value is None:
         return "not measured"
-    return f"{value[0]:.3f} [{value[1]:.3f}, {value[2]:.3f}]"
+    return f"{value[0]:.3g} [{value[1]:.3g}, {value[2]:.3g}]"
