@@ -52,7 +52,9 @@ class Material:
         micrometres = metres[..., np.newaxis] * 1e6
         match self.formula:
             case "sellmeier":
-                return np.asarray(np.sqrt(1 + np.sum(first * micrometres**2 / (micrometres**2 - second), axis=-1)))
+                return np.asarray(
+                    np.sqrt(1 + np.sum(first * micrometres**2 / (micrometres**2 - second), axis=-1))
+                )
             case "powers":
                 return np.asarray(np.sqrt(np.sum(first * micrometres**second, axis=-1)))
             case "cauchy":

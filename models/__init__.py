@@ -1,0 +1,1 @@
+"""The models: optics, data and networks; above them training, evaluation and export."""

@@ -70,7 +70,7 @@ def test_help_imports_nothing_heavy():
 
 def test_wrong_usage_exits_with_2_and_shows_the_usage():
     assert "paint" in refused("paint", naming="Usage: opticaldr", code=2)
-    refused("show", naming="ARTEFACT", code=2)
+    refused("show", naming="artefact", code=2)
     refused("show", "x", "--speed", naming="--speed", code=2)
 
 
