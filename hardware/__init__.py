@@ -1,1 +1,1 @@
-"""What physically exists: materials, fabrication processes, SLMs, cameras, benches, and the world that simulates them."""
+"""What physically exists: materials, fabrication processes, SLMs, cameras, benches, and their simulated world."""
