@@ -18,7 +18,7 @@ from opticaldr.calibration.capture import Plan
 from opticaldr.calibration.fit import AsBuilt, brightened, centroid, fit_as_built
 from opticaldr.calibration.gates import Gate, agreement_gates, fit_gates, mosaic_ncc, sensor_gates, spot_gates
 from opticaldr.calibration.hdr import Bracket, Merged, merge, without_crosstalk
-from opticaldr.calibration.linearised import BuiltOptic, Plate, View
+from opticaldr.calibration.linearised import BuiltOptic, Plate, View, forget_maps
 from opticaldr.calibration.photon_transfer import Characterised, SensorNoise, characterise
 from opticaldr.calibration.rig import Rig
 from opticaldr.calibration.session import Arrays, Session
@@ -203,6 +203,7 @@ def evaluate(
         *agreement_gates(bank, designed, spec.sensor.pitch),
         *fit_gates([likeness[i] for i in chosen], [likeness[i] for i in held_out]),
     ]
+    forget_maps()
     return Calibration(design, rig, sensor, bank, built, designed, fitted, difference, held_out, gates)
 
 

@@ -256,6 +256,12 @@ def _stop(pupil: PupilSpec, count: int, pitch: float) -> NDArray[np.float64]:
     return aperture_weights(axis, axis, chord)
 
 
+def forget_maps() -> None:
+    """Let go of the Zernike maps and stops that a fit keeps at hand: half a gigabyte."""
+    _form_basis.cache_clear()
+    _stop.cache_clear()
+
+
 def _power(amplitude: NDArray[np.complex64]) -> NDArray[np.float32]:
     power: NDArray[np.float32] = amplitude.real**2 + amplitude.imag**2
     return power
