@@ -41,7 +41,10 @@ def demo(
     """
     from opticaldr.cli.console import progress_bar, tell
     from opticaldr.cli.story import tell_story
+    from opticaldr.models.data import list_people
 
+    if faces is not None:
+        list_people(faces)  # refused now rather than minutes later
     with progress_bar() as progress:
         steps = take_steps(out, seed, progress, faces=faces, recogniser=recogniser)
         run = run_bundle(out, steps["bundle"], seed)

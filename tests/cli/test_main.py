@@ -115,6 +115,11 @@ def test_doctor_says_what_each_extra_unlocks():
     assert "finetune" in report["design"]
 
 
+def test_the_demo_refuses_photographs_that_are_not_there_before_it_works_for_minutes(tmp_path):
+    refused("demo", "--out", tmp_path / "demo", "--faces", tmp_path / "nowhere", naming="nowhere")
+    assert not (tmp_path / "demo").exists()
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_that_cannot_be_written_is_named(mask, tmp_path):
     locked = tmp_path / "locked"
