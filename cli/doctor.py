@@ -18,10 +18,13 @@ BASE = (
     "onnxruntime",
     "pydantic",
     "serial",
-    "cobs",
     "cryptography",
     "jinja2",
     "matplotlib",
+    "rich",
+    "array_api_compat",
+    "threadpoolctl",
+    "PIL",
 )
 
 
