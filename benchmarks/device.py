@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from benchmarks.figure import Figure, main
 from opticaldr.artefacts import Artefact, create
-from opticaldr.artefacts.bundle import PSF_BANK, SPEC, BundleSpec, CameraMode, Window, sign_bundle
+from opticaldr.artefacts.bundle import PSF_BANK, SPEC, BundleSpec, Window, sign_bundle
 from opticaldr.calibration.interlock import derive_interlock, superpixel_bank
 from opticaldr.device.budget import FACE_IMAGE_BITS, bits_per_hour
 from opticaldr.models.optics import preset
@@ -32,6 +32,7 @@ def make_bundle(out: Path) -> Artefact:
     """The clinic camera with the device's network, untrained: as fast as a trained one."""
     import torch
 
+    from opticaldr.models.export.bundle import camera_mode
     from opticaldr.models.export.graphs import OPSET, FrameGraph, HeadGraph, write_graph
     from opticaldr.models.networks import Compact, TemporalHead
 
@@ -41,15 +42,7 @@ def make_bundle(out: Path) -> Artefact:
     gaussian = np.exp(-(axis**2) / (2 * SPREAD**2))
     psf = np.outer(gaussian, gaussian) / gaussian.sum() ** 2
     bank = np.broadcast_to(psf, (1, 1, 3, 161, 161)).astype(np.float32)
-    mode = CameraMode(
-        rows=sensor.shape[0],
-        columns=sensor.shape[1],
-        bayer=sensor.bayer,
-        bits=sensor.bits,
-        black_level=sensor.black_level,
-        white_level=sensor.white_level,
-        binning=sensor.binning,
-    )
+    mode = camera_mode(sensor)
     spec = BundleSpec(
         design="0" * 64,
         calibration="0" * 64,

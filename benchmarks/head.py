@@ -11,7 +11,7 @@ import onnxruntime
 import torch
 
 from benchmarks.figure import Figure, main
-from opticaldr.artefacts.bundle import CameraMode
+from opticaldr.models.export.bundle import camera_mode
 from opticaldr.models.export.graphs import FrameGraph, HeadGraph, write_graph
 from opticaldr.models.networks import Compact, TemporalHead
 from opticaldr.models.optics import preset
@@ -63,15 +63,7 @@ def latencies(runs: dict[str, tuple[Path, np.ndarray]], threads: int, repeats: i
 def figures() -> list[Figure]:
     """Export fresh networks at the clinic camera's format and measure them."""
     sensor = preset("clinic").sensor
-    camera = CameraMode(
-        rows=sensor.shape[0],
-        columns=sensor.shape[1],
-        bayer=sensor.bayer,
-        bits=sensor.bits,
-        black_level=sensor.black_level,
-        white_level=sensor.white_level,
-        binning=sensor.binning,
-    )
+    camera = camera_mode(sensor)
     network, head = Compact(size=sensor.binned_shape[0]).eval(), TemporalHead().eval()
     raw = np.random.default_rng(0).integers(0, 1024, sensor.shape, dtype=np.uint16)
     superpixels = np.random.default_rng(0).random((3, *sensor.binned_shape), dtype=np.float32)

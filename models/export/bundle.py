@@ -21,12 +21,13 @@ from opticaldr.artefacts.bundle import (
     sign_bundle,
 )
 from opticaldr.calibration.interlock import derive_interlock
-from opticaldr.calibration.measured import Measured, read_measured
+from opticaldr.calibration.measured import read_measured
 from opticaldr.errors import Refusal
 from opticaldr.models.export.card import model_card
 from opticaldr.models.export.graphs import OPSET, FrameGraph, HeadGraph, write_graph
 from opticaldr.models.export.parity import TOLERANCE, measure_parity
 from opticaldr.models.networks import load_networks
+from opticaldr.models.optics import SensorSpec
 
 Progress = Callable[[str, int, int], None]
 
@@ -79,7 +80,7 @@ def export(
         ),
         calibration=calibration.id,
         networks=networks.id,
-        camera=camera_mode(measured),
+        camera=camera_mode(measured.spec.sensor),
         window=Window(**metrics["window"]),
         embedding=network.embed.out_features,
         interlock=interlock,
@@ -129,9 +130,8 @@ def require_kin(networks: Artefact, calibration: Artefact) -> None:
         )
 
 
-def camera_mode(measured: Measured) -> CameraMode:
-    """The mode that the calibrated camera was read in."""
-    sensor = measured.spec.sensor
+def camera_mode(sensor: SensorSpec) -> CameraMode:
+    """The mode that a camera with this sensor is read in."""
     return CameraMode(
         rows=sensor.shape[0],
         columns=sensor.shape[1],
