@@ -19,18 +19,21 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/opticaldr demo
 
+# Tests run side by side, a core each; one thread of BLAS each, so that they do not fight for the cores.
+PYTEST = OMP_NUM_THREADS=1 $(1)/python -m pytest -n auto --maxprocesses 8
+
 test: setup
-	$(BIN)/python -m pytest
+	$(call PYTEST,$(BIN))
 
 test-all: setup
-	$(BIN)/python -m pytest -m ""
+	$(call PYTEST,$(BIN)) -m ""
 
 # The same tests against the wheel as a user installs it, so that a file missing from the package is noticed.
 test-wheel:
 	rm -rf build/wheel && $(PYTHON) -m venv build/wheel/venv
 	$(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir build/wheel .
 	build/wheel/venv/bin/python -m pip install --quiet --constraint constraints.txt "$$(ls build/wheel/*.whl)[design,fab,slm,test]"
-	build/wheel/venv/bin/python -m pytest -m "not slow and not install"
+	$(call PYTEST,build/wheel/venv/bin) -m "not slow and not install"
 
 lint: setup
 	$(BIN)/ruff check .
