@@ -17,8 +17,9 @@ import fcntl
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -42,12 +43,14 @@ class AuditFailure(Refusal):
 
 @dataclass(frozen=True)
 class Audit:
-    """What verification found: number of entries, hash of the last one, times of the first and the last."""
+    """What verification found: number of entries, hash of the last one, times of the first and the last, how
+    many there are of each kind."""
 
     entries: int
     head: str
     first: str
     last: str
+    kinds: Counter[str] = field(default_factory=Counter)
 
 
 def public_hex(key: Ed25519PublicKey) -> str:
@@ -62,6 +65,8 @@ class AuditLog:
         path: the file.
         head: hash of the last entry.
         entries: number of entries.
+        kinds: how many there are of each kind.
+        size: bytes that are safe on the disk; whoever reads the file meanwhile must not read further.
 
     Raises:
         Refusal: on entering: another process writes to it, or it belongs to another key.
@@ -72,6 +77,8 @@ class AuditLog:
         self.path = path
         self.head = BEGINNING
         self.entries = 0
+        self.kinds: Counter[str] = Counter()
+        self.size = 0
         self._key = key
         self._stream: BinaryIO | None = None
 
@@ -84,9 +91,10 @@ class AuditLog:
             self._stream.close()
             raise Refusal(f"another run writes to {self.path}", "stop it, or name another --out") from None
         torn = _cut_torn_line(self._stream)
-        if self._stream.seek(0, os.SEEK_END):
+        self.size = self._stream.seek(0, os.SEEK_END)
+        if self.size:
             audit = verify_log(self.path, self._key.public_key())
-            self.entries, self.head = audit.entries, audit.head
+            self.entries, self.head, self.kinds = audit.entries, audit.head, audit.kinds
         else:
             self.append("opened", {"public_key": public_hex(self._key.public_key())})
             _sync_folder(self.path.parent)
@@ -119,16 +127,17 @@ class AuditLog:
         digest = _digest(entry)
         entry |= {"hash": digest.hex(), "signature": sign(self._key, digest).hex()}
         line = _line(entry)
-        length = self._stream.seek(0, os.SEEK_END)
         try:
             if self._stream.write(line) != len(line):
                 raise OSError(errno.ENOSPC, "no space left on the device", str(self.path))
             os.fdatasync(self._stream.fileno())
         except OSError:
-            self._stream.truncate(length)
+            self._stream.truncate(self.size)
             raise
         self.head = entry["hash"]
         self.entries += 1
+        self.kinds[kind] += 1
+        self.size += len(line)
         return entry
 
 
@@ -156,6 +165,7 @@ def verify_log(path: Path, key: Ed25519PublicKey, *, head: str | None = None) ->
     if not path.is_file():
         raise Refusal(f"there is no audit log at {path}", "name the audit.ndjson in the folder of a run")
     previous, entries, times, met = BEGINNING, 0, ["", ""], head is None
+    kinds: Counter[str] = Counter()
     with path.open("rb") as stream:
         for index, line in enumerate(stream):
             fault = _fault(line, index, previous, key)
@@ -165,11 +175,12 @@ def verify_log(path: Path, key: Ed25519PublicKey, *, head: str | None = None) ->
                 )
             entry = json.loads(line)
             previous, entries = entry["hash"], index + 1
+            kinds[entry["kind"]] += 1
             times = [times[0] or entry["time"], entry["time"]]
             met = met or previous == head
     if not met:
         raise AuditFailure(f"{path} does not hold the entry {head}", "it was cut short, or is another log")
-    return Audit(entries, previous, times[0], times[1])
+    return Audit(entries, previous, times[0], times[1], kinds)
 
 
 def _fault(line: bytes, index: int, previous: str, key: Ed25519PublicKey) -> str:

@@ -3,22 +3,32 @@ repeats harmless.
 
 The log is the spool: it is on the disk before anything is sent, and a sink only remembers how far it has got
 (`Cursor`). What a sink has not acknowledged is sent again, after a restart too; what it refuses for good is
-set aside.
+set aside, and `rewind` brings it back.
 """
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-from collections.abc import Callable, Mapping
+import random
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from types import TracebackType
+from typing import Any, Protocol, Self
 
-from opticaldr.device.audit import Entry
+from opticaldr.device.audit import AuditLog, Entry
+from opticaldr.errors import Refusal
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 300.0
+KINDS = frozenset({"estimate", "event"})
+"""Kinds of entries that are delivered."""
+_KEEP_EVERY = 100  # entries after which the cursor is written within a long backlog
+_LONGEST_REASON = 300  # characters
+_TICK, _LAST_WORDS = 0.25, 10.0  # seconds
 
 
 class Undeliverable(Exception):
@@ -41,6 +51,10 @@ class Sink(Protocol):
             Undeliverable: it never will be taken.
             OSError: not now; try again later.
         """
+        ...
+
+    def close(self) -> None:
+        """Let go of connections."""
         ...
 
 
@@ -68,6 +82,11 @@ class Cursor:
         except (OSError, ValueError, KeyError, TypeError):
             return cls(path)
 
+    @classmethod
+    def of(cls, sink: str, folder: Path) -> Cursor:
+        """The cursor of the sink of that name, in the folder of a run."""
+        return cls.read(folder / f"{sink}.cursor.json")
+
     def write(self) -> None:
         """Put it on the disk, whole or not at all."""
         draft = self.path.with_name(f".{self.path.name}.draft")
@@ -79,113 +98,186 @@ class Cursor:
 
 
 class Delivery:
-    """Brings what is in a log to one sink.
+    """Brings what is in a log to one sink. One thread may log while another pumps.
 
     Args:
-        log: the audit log.
-        sink: where its entries of the wanted kinds go.
+        log: the open audit log.
+        sink: where its entries go.
         folder: where the cursor is kept.
         kinds: kinds of entries that are delivered.
         clock: monotonic seconds.
+        jitter: gives numbers from 0 to 1 that keep many cameras from coming back in step.
+
+    Attributes:
+        name: of the sink.
+        cursor: how far it has got.
+        delivered: entries that the sink has taken since the start.
+        trouble: why it does not get on; empty if it does.
     """
 
     def __init__(
         self,
-        log: Path,
+        log: AuditLog,
         sink: Sink,
         folder: Path,
         *,
-        clock: Callable[[], float],
-        kinds: frozenset[str] = frozenset({"estimate", "event"}),
+        kinds: frozenset[str] = KINDS,
+        clock: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = random.random,
     ) -> None:
-        self._log, self._sink, self._kinds, self._clock = log, sink, kinds, clock
-        self.cursor = Cursor.read(folder / f"{sink.name}.cursor.json")
+        self._log, self._sink, self._kinds, self._clock, self._jitter = log, sink, kinds, clock, jitter
+        self.name = sink.name
+        self.cursor = Cursor.of(sink.name, folder)
+        self.delivered = 0
+        self.trouble = ""
+        self._settled = self._settle()
         self._pause = FIRST_PAUSE
         self._not_before = clock()
+
+    @property
+    def waiting(self) -> int:
+        """Entries that are in the log and neither taken nor set aside."""
+        return sum(self._log.kinds[kind] for kind in self._kinds) - self._settled
 
     def pump(self) -> int:
         """Send what is outstanding, until done or the sink is away; returns how many entries were taken.
 
-        After a failure it does nothing for a pause that doubles from 1 s to 5 min.
+        After a failure it does nothing for a pause that doubles from 1 s to 5 min, of which up to half is
+        left to chance.
         """
-        if self._clock() < self._not_before:
+        if self.cursor.acknowledged >= self._log.size or self._clock() < self._not_before:
             return 0
-        taken, before = 0, self.cursor.acknowledged
+        before, taken_before = self.cursor.acknowledged, self.delivered
         try:
-            taken = self._send_outstanding()
-            self._pause = FIRST_PAUSE
-        except OSError:
-            self._not_before = self._clock() + self._pause
-            self._pause = min(2 * self._pause, LONGEST_PAUSE)
+            self._send_outstanding()
+            self._pause, self.trouble = FIRST_PAUSE, ""
+        except (
+            Exception
+        ) as failure:  # a sink's own fault must not end voice or hold up the other sinks either
+            self._wait_after(failure)
         if self.cursor.acknowledged != before:
+            self._keep_place()
+        return self.delivered - taken_before
+
+    def close(self) -> None:
+        """Let go of the sink's connections."""
+        self._sink.close()
+
+    def _send_outstanding(self) -> None:
+        for number, (entry, end) in enumerate(
+            _entries(self._log.path, self.cursor.acknowledged, self._log.size)
+        ):
+            if entry["kind"] in self._kinds:
+                try:
+                    self._sink.deliver(entry)
+                    self.delivered += 1
+                except Undeliverable as refusal:
+                    self.cursor.dead[str(entry["index"])] = str(refusal)[:_LONGEST_REASON]
+                self._settled += 1
+            self.cursor.acknowledged = end
+            if number % _KEEP_EVERY == _KEEP_EVERY - 1:
+                self.cursor.write()
+
+    def _wait_after(self, failure: Exception) -> None:
+        trouble = (str(failure) or type(failure).__name__)[:_LONGEST_REASON]
+        if trouble != self.trouble:
+            sys.stderr.write(f"opticaldr: {self.name}: {trouble}; it will be tried again\n")
+        self.trouble = trouble
+        self._not_before = self._clock() + self._pause * (1 - self._jitter() / 2)
+        self._pause = min(2 * self._pause, LONGEST_PAUSE)
+
+    def _keep_place(self) -> None:
+        try:
             self.cursor.write()
-        return taken
+        except OSError as failure:  # at worst, entries are sent again
+            self.trouble = f"its place cannot be kept: {failure.strerror}"
 
-    def _send_outstanding(self) -> int:
-        taken = 0
-        with self._log.open("rb") as stream:
-            self._find_place(stream)
-            for line in stream:
-                if not line.endswith(b"\n"):
-                    break
-                entry = json.loads(line)
-                if entry["kind"] in self._kinds:
-                    try:
-                        self._sink.deliver(entry)
-                        taken += 1
-                    except Undeliverable as refusal:
-                        self.cursor.dead[str(entry["index"])] = str(refusal)
-                self.cursor.acknowledged += len(line)
-        return taken
-
-    def _find_place(self, log: BinaryIO) -> None:
-        """Go to where the cursor points; to the beginning if that is not the start of an entry of this
-        log."""
-        place = self.cursor.acknowledged
-        if place:
-            log.seek(place - 1)
-            if log.read(1) != b"\n":
-                self.cursor.acknowledged = 0
-                log.seek(0)
+    def _settle(self) -> int:
+        """Entries before the cursor's place; the cursor goes to the beginning if that is not the end of an
+        entry of this log."""
+        count = 0
+        for entry, end in _entries(self._log.path, 0, self._log.size):
+            if end > self.cursor.acknowledged:
+                break
+            count += entry["kind"] in self._kinds
+            if end == self.cursor.acknowledged:
+                return count
+        self.cursor.acknowledged = 0
+        return 0
 
 
-class NdjsonFile:
-    """A file with one JSON object a line, for whoever follows files; an entry is in it exactly once.
+class Courier:
+    """Pumps a delivery in a thread of its own for the length of a ``with`` block, so that a slow sink holds
+    up nobody; at the end it has ten seconds for what is left."""
+
+    def __init__(self, delivery: Delivery) -> None:
+        self._delivery = delivery
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._work, name=f"deliver to {delivery.name}", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join(_LAST_WORDS)
+
+    def _work(self) -> None:
+        while not self._over.wait(_TICK):
+            self._delivery.pump()
+        self._delivery.pump()
+        self._delivery.close()
+
+
+def rewind(log: AuditLog, sink: str, folder: Path, *, index: int | None = None) -> int:
+    """Have entries delivered again at the next run; returns how many.
 
     Args:
-        path: the file; it is continued if it exists.
+        log: the open audit log: nobody else can be writing to it.
+        sink: name of the sink whose cursor goes back.
+        folder: of the run.
+        index: first entry to send again; by default the first that was set aside.
+
+    Raises:
+        Refusal: nothing was ever delivered to that sink, or nothing was set aside.
     """
+    cursor = Cursor.of(sink, folder)
+    if not cursor.path.exists():
+        known = ", ".join(
+            sorted(path.name.removesuffix(".cursor.json") for path in folder.glob("*.cursor.json"))
+        )
+        raise Refusal(f"{folder} has no sink {sink}", f"choose one of: {known}" if known else "name a run")
+    if index is None:
+        if not cursor.dead:
+            raise Refusal(f"{sink} has refused nothing", "give --since INDEX to send entries again anyway")
+        index = min(map(int, cursor.dead))
+    place = count = 0
+    for entry, end in _entries(log.path, 0, cursor.acknowledged):
+        if entry["index"] >= index:
+            count += entry["kind"] in KINDS
+        else:
+            place = end
+    cursor.acknowledged = place
+    cursor.dead = {at: why for at, why in cursor.dead.items() if int(at) < index}
+    cursor.write()
+    return count
 
-    name = "ndjson"
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._last = max((json.loads(line)["index"] for line in _whole_lines(path)), default=-1)
-
-    def deliver(self, entry: Entry) -> None:
-        """Append the entry's index, hash, time, kind and body."""
-        if entry["index"] <= self._last:
-            return
-        shown = {name: entry[name] for name in ("index", "hash", "time", "kind", "body")}
-        line = json.dumps(shown, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
-        with self._path.open("ab", buffering=0) as stream:
-            length = stream.tell()
+def _entries(log: Path, start: int, end: int) -> Iterator[tuple[Entry, int]]:
+    """The entries between two places of a log, in bytes, each with the place where it ends."""
+    with log.open("rb") as stream:
+        place = stream.seek(start)
+        while place < end:
+            line = stream.readline()
+            place += len(line)
             try:
-                if stream.write(line) != len(line):
-                    raise OSError(errno.ENOSPC, "no space left on the device", str(self._path))
-                os.fdatasync(stream.fileno())
-            except OSError:
-                stream.truncate(length)
-                raise
-        self._last = entry["index"]
-
-
-def _whole_lines(path: Path) -> list[bytes]:
-    """The lines of a file that may not exist; a torn last one is cut off the file."""
-    if not path.exists():
-        return []
-    data = path.read_bytes()
-    keep = data.rfind(b"\n") + 1
-    if keep < len(data):
-        os.truncate(path, keep)
-    return data[:keep].splitlines()
+                entry = json.loads(line)
+                entry["kind"], entry["index"]
+            except (ValueError, KeyError, TypeError):
+                raise OSError(
+                    f"the log is damaged before byte {place}; opticaldr audit verify says where"
+                ) from None
+            yield entry, place

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,9 @@ from opticaldr.artefacts.bundle import SIGNATURE, verify_bundle
 from opticaldr.device.audit import AuditLog, public_hex
 from opticaldr.device.budget import BITS_PER_ESTIMATE, FACE_IMAGE_BITS, bits_per_hour
 from opticaldr.device.confinement import Protection
-from opticaldr.device.delivery import Delivery, NdjsonFile
+from opticaldr.device.delivery import Courier, Delivery
 from opticaldr.device.hearing import name_of
+from opticaldr.device.ndjson import NdjsonFile
 from opticaldr.device.orders import OK, TRIPPED, Orders
 from opticaldr.device.records import Event
 from opticaldr.device.voice import Session, listen
@@ -78,15 +78,14 @@ def run(
     )
     folder = out if out is not None else Path("runs") / f"run-{secrets.token_hex(4)}"
     with AuditLog(folder / LOG, _device_key(folder / KEY)) as log:
-        estimates = Delivery(log.path, NdjsonFile(folder / ESTIMATES), folder, clock=time.monotonic)
-        session = listen(
-            orders,
-            log,
-            about={"bundle": artefact.id},
-            deliveries=(estimates,),
-            seconds=seconds,
-            on_entry=on_entry,
-        )
+        with Courier(Delivery(log, NdjsonFile(folder / ESTIMATES), folder)):
+            session = listen(
+                orders,
+                log,
+                about={"bundle": artefact.id},
+                seconds=seconds,
+                on_entry=on_entry,
+            )
         return {
             "passed": _passed(session),
             "bundle": artefact.id,

@@ -1,7 +1,7 @@
 """Voice: hears eye through a pipe, believes nothing it cannot check, and is the one that speaks to the world.
 
-It starts eye, refuses every record that eye in its right mind would not write, signs and logs the others, and
-delivers them. It never sees a frame. When voice ends, eye ends; when eye ends or misbehaves, voice says so.
+It starts eye, refuses every record that eye in its right mind would not write, and signs and logs the others;
+delivery follows the log. It never sees a frame. When voice ends, eye ends; when eye ends or misbehaves, voice says so.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from typing import Any
 
 from opticaldr.device.audit import AuditLog
 from opticaldr.device.confinement import EVERY, NONE, Protection
-from opticaldr.device.delivery import Delivery
 from opticaldr.device.hearing import Hearing, in_words, name_of
 from opticaldr.device.orders import Orders
 from opticaldr.device.records import SIZE, BadRecord, Event, Kind, Record
@@ -72,7 +71,6 @@ def listen(
     log: AuditLog,
     *,
     about: Mapping[str, Any],
-    deliveries: tuple[Delivery, ...] = (),
     seconds: float | None = None,
     on_entry: Callable[[Mapping[str, Any]], None] = lambda entry: None,
 ) -> Session:
@@ -82,7 +80,6 @@ def listen(
         orders: for eye; ``pipe`` and ``session`` are filled in here.
         log: open audit log.
         about: what is entered about this run beside the orders: which bundle.
-        deliveries: what is pumped after each record and a few times a second.
         seconds: stop after so long; None for no limit.
         on_entry: called with each entry that was logged.
 
@@ -119,7 +116,6 @@ def listen(
                     began = began or time.monotonic()
                 else:
                     hearing.silence(time.monotonic())
-                _pump(deliveries)
         except Suspicion as suspicion:
             enter("suspicion", {"why": str(suspicion)})
             session.suspicion = str(suspicion)
@@ -132,7 +128,6 @@ def listen(
             raise RuntimeError(f"eye failed before its first record:\n{words}")
         raise Refusal(words or f"eye ended with exit code {session.exit_code} before its first record")
     enter("ended", _ended(session))
-    _pump(deliveries)
     return session
 
 
@@ -187,11 +182,6 @@ def _ended(session: Session) -> dict[str, Any]:
         "refused": session.refused,
         "lost": session.lost,
     }
-
-
-def _pump(deliveries: tuple[Delivery, ...]) -> None:
-    for delivery in deliveries:
-        delivery.pump()
 
 
 class _EyeProcess:

@@ -1,9 +1,11 @@
 """Delivery: everything in the log arrives, in order, and repeats do no harm."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -11,7 +13,34 @@ import pytest
 
 from opticaldr.artefacts import create_key
 from opticaldr.device.audit import AuditLog, read_log, verify_log
-from opticaldr.device.delivery import FIRST_PAUSE, LONGEST_PAUSE, Delivery, NdjsonFile, Undeliverable
+from opticaldr.device.budget import RateLimit
+from opticaldr.device.delivery import (
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    Courier,
+    Cursor,
+    Delivery,
+    Undeliverable,
+    rewind,
+)
+from opticaldr.device.hearing import in_words
+from opticaldr.device.ndjson import NdjsonFile
+from opticaldr.device.records import Kind, Quality, Record
+from opticaldr.errors import Refusal
+
+LONGEST_ESTIMATE = in_words(
+    Record(
+        kind=Kind.ESTIMATE,
+        session=b"\xff" * 16,
+        sequence=2**32 - 1,
+        moment=2**32 - 1,
+        estimate=63.0,
+        sigma=25.5,
+        quality=Quality(sum(Quality)),
+        margin=999,
+        latency=6553.5e-3,
+    )
+)
 
 
 class Clinic:
@@ -29,6 +58,9 @@ class Clinic:
             raise Undeliverable("422")
         self.taken.append(entry["index"])
 
+    def close(self):
+        self.away = True
+
 
 class Clock:
     now = 0.0
@@ -45,7 +77,7 @@ def log(tmp_path, key):
 
 def test_only_estimates_and_events_are_delivered_in_order(log, tmp_path):
     clinic = Clinic()
-    delivery = Delivery(log.path, clinic, tmp_path, clock=Clock())
+    delivery = Delivery(log, clinic, tmp_path, clock=Clock())
     for kind in ("started", "hello", "estimate", "bad record", "event", "estimate", "ended"):
         log.append(kind, {})
     assert delivery.pump() == 3
@@ -56,7 +88,7 @@ def test_only_estimates_and_events_are_delivered_in_order(log, tmp_path):
 def test_what_waited_while_the_clinic_was_away_arrives_afterwards(log, tmp_path):
     clinic, clock = Clinic(), Clock()
     clinic.away = True
-    delivery = Delivery(log.path, clinic, tmp_path, clock=clock)
+    delivery = Delivery(log, clinic, tmp_path, clock=clock, jitter=lambda: 0.0)
     pauses = []
     for _ in range(20):
         log.append("estimate", {})
@@ -68,8 +100,121 @@ def test_what_waited_while_the_clinic_was_away_arrives_afterwards(log, tmp_path)
     assert pauses[:4] == [FIRST_PAUSE, 2 * FIRST_PAUSE, 4 * FIRST_PAUSE, 8 * FIRST_PAUSE]
     assert max(pauses) == LONGEST_PAUSE
     clinic.away = False
+    assert delivery.waiting == 20
+    assert delivery.trouble == "nobody answers"
     assert delivery.pump() == 20
     assert clinic.taken == list(range(1, 21))
+    assert (delivery.waiting, delivery.trouble) == (0, "")
+
+
+def test_chance_keeps_cameras_from_coming_back_in_step(log, tmp_path):
+    clinic, clock, rng = Clinic(), Clock(), np.random.default_rng(0)
+    clinic.away = True
+    log.append("estimate", {})
+    returns = []
+    for _ in range(50):
+        delivery = Delivery(log, clinic, tmp_path, clock=clock, jitter=rng.random)
+        delivery.pump()
+        returns.append(delivery._not_before - clock.now)
+    assert min(returns) >= FIRST_PAUSE / 2
+    assert max(returns) <= FIRST_PAUSE
+    assert len(set(returns)) == 50
+
+
+def test_a_sinks_own_fault_is_waited_out_like_an_absence(log, tmp_path):
+    clinic, clock = Clinic(), Clock()
+    clinic.deliver = lambda entry: 1 / 0
+    log.append("estimate", {})
+    delivery = Delivery(log, clinic, tmp_path, clock=clock)
+    assert delivery.pump() == 0
+    assert delivery.trouble == "division by zero"
+    del clinic.deliver
+    clock.now = LONGEST_PAUSE
+    assert delivery.pump() == 1
+
+
+def test_what_was_refused_comes_again_after_a_rewind(log, tmp_path):
+    clinic = Clinic()
+    clinic.refuses = {2, 4}
+    for kind in ("estimate", "estimate", "hello", "estimate", "estimate"):
+        log.append(kind, {})
+    Delivery(log, clinic, tmp_path, clock=Clock()).pump()
+    clinic.refuses = set()
+    assert rewind(log, "clinic", tmp_path) == 3
+    delivery = Delivery(log, clinic, tmp_path, clock=Clock())
+    assert delivery.waiting == 3
+    delivery.pump()
+    assert clinic.taken == [1, 5, 2, 4, 5]
+    assert delivery.cursor.dead == {}
+    with pytest.raises(Refusal, match="refused nothing"):
+        rewind(log, "clinic", tmp_path)
+    with pytest.raises(Refusal, match="choose one of: clinic"):
+        rewind(log, "clinc", tmp_path)
+    assert rewind(log, "clinic", tmp_path, index=5) == 1
+
+
+def test_a_log_damaged_while_it_runs_stops_delivery_and_says_so(log, tmp_path):
+    clinic = Clinic()
+    for _ in range(3):
+        log.append("estimate", {})
+    delivery = Delivery(log, clinic, tmp_path, clock=Clock())
+    data = log.path.read_bytes()
+    log.path.write_bytes(data[:-20].replace(b'"index":2', b'"index:2"') + data[-20:])
+    delivery.pump()
+    assert clinic.taken == [1]
+    assert "damaged" in delivery.trouble
+
+
+def test_a_full_disk_under_the_cursor_stops_nothing(log, tmp_path, monkeypatch):
+    clinic = Clinic()
+    log.append("estimate", {})
+    delivery = Delivery(log, clinic, tmp_path, clock=Clock())
+    monkeypatch.setattr(Cursor, "write", lambda self: (_ for _ in ()).throw(OSError(28, "no space left")))
+    assert delivery.pump() == 1
+    assert "no space left" in delivery.trouble
+
+
+@pytest.mark.parametrize("interval", [60.0, pytest.param(1.0, marks=pytest.mark.slow)])
+def test_a_day_without_the_clinic_at_full_rate(log, tmp_path, monkeypatch, interval):
+    """Everything that eye may say in a day waits on the disk and arrives when the clinic is back."""
+    monkeypatch.setattr(os, "fdatasync", lambda descriptor: None)
+    clinic, clock = Clinic(), Clock()
+    clinic.away = True
+    delivery = Delivery(log, clinic, tmp_path, clock=clock)
+    empty, limit, said = log.size, RateLimit(interval), 0
+    while clock.now < 86400:
+        while limit.allow(clock.now):
+            log.append("estimate", LONGEST_ESTIMATE)
+            said += 1
+        delivery.pump()
+        clock.now += interval / 4
+    assert said >= 86400 / interval
+    assert delivery.waiting == said
+    assert log.size - empty < said * 1100
+    clinic.away = False
+    clock.now += LONGEST_PAUSE
+    assert delivery.pump() == said
+    assert clinic.taken == list(range(1, said + 1))
+    assert delivery.waiting == 0
+    assert (tmp_path / "clinic.cursor.json").stat().st_size < 100
+
+
+def test_a_slow_sink_holds_up_nobody_and_gets_what_is_left_at_the_end(log, tmp_path):
+    slow, quick = Clinic(), Clinic()
+    slow.name, let_go = "slow", threading.Event()
+    slow.deliver = lambda entry: let_go.wait(30) and slow.taken.append(entry["index"])
+    with Courier(Delivery(log, slow, tmp_path)), Courier(Delivery(log, quick, tmp_path)):
+        for _ in range(3):
+            log.append("estimate", {})
+        for _ in range(200):
+            if quick.taken == [1, 2, 3]:
+                break
+            time.sleep(0.02)
+        assert quick.taken == [1, 2, 3]
+        assert slow.taken == []
+        let_go.set()
+    assert slow.taken == [1, 2, 3]
+    assert slow.away
 
 
 def test_a_refused_entry_is_set_aside_and_does_not_block_the_next(log, tmp_path):
@@ -77,22 +222,22 @@ def test_a_refused_entry_is_set_aside_and_does_not_block_the_next(log, tmp_path)
     clinic.refuses = {2}
     for _ in range(3):
         log.append("estimate", {})
-    delivery = Delivery(log.path, clinic, tmp_path, clock=Clock())
+    delivery = Delivery(log, clinic, tmp_path, clock=Clock())
     delivery.pump()
     assert clinic.taken == [1, 3]
-    assert Delivery(log.path, clinic, tmp_path, clock=Clock()).cursor.dead == {"2": "422"}
+    assert Delivery(log, clinic, tmp_path, clock=Clock()).cursor.dead == {"2": "422"}
 
 
 def test_a_lost_cursor_means_repeats_and_the_file_ignores_them(log, tmp_path):
     out = tmp_path / "estimates.ndjson"
     for _ in range(4):
         log.append("estimate", {})
-    Delivery(log.path, NdjsonFile(out), tmp_path, clock=Clock()).pump()
+    Delivery(log, NdjsonFile(out), tmp_path, clock=Clock()).pump()
     (tmp_path / "ndjson.cursor.json").write_text("{torn")
     log.append("estimate", {})
     with out.open("ab") as stream:
         stream.write(b'{"index": 99, "torn')
-    Delivery(log.path, NdjsonFile(out), tmp_path, clock=Clock()).pump()
+    Delivery(log, NdjsonFile(out), tmp_path, clock=Clock()).pump()
     delivered = [json.loads(line) for line in out.read_text().splitlines()]
     assert [entry["index"] for entry in delivered] == [1, 2, 3, 4, 5]
     assert [entry["hash"] for entry in delivered] == [e["hash"] for e in read_log(log.path)][1:]
@@ -102,7 +247,7 @@ def test_a_cursor_of_another_log_starts_over(log, tmp_path):
     log.append("estimate", {})
     (tmp_path / "clinic.cursor.json").write_text('{"acknowledged": 17, "dead": {}}')
     clinic = Clinic()
-    Delivery(log.path, clinic, tmp_path, clock=Clock()).pump()
+    Delivery(log, clinic, tmp_path, clock=Clock()).pump()
     assert clinic.taken == [1]
 
 
@@ -110,10 +255,11 @@ LOG_AND_DELIVER = """
 import sys, time; from pathlib import Path
 from opticaldr.artefacts import load_key
 from opticaldr.device.audit import AuditLog
-from opticaldr.device.delivery import Delivery, NdjsonFile
+from opticaldr.device.delivery import Delivery
+from opticaldr.device.ndjson import NdjsonFile
 folder = Path(sys.argv[1])
 with AuditLog(folder / "audit.ndjson", load_key(folder / "key")) as log:
-    delivery = Delivery(log.path, NdjsonFile(folder / "out.ndjson"), folder, clock=time.monotonic)
+    delivery = Delivery(log, NdjsonFile(folder / "out.ndjson"), folder)
     delivery.pump()
     while "once" not in sys.argv:
         print(log.append("estimate", {"x": "y" * 400})["hash"], flush=True)
