@@ -24,7 +24,7 @@ from opticaldr.models.evaluation.metrics import roc
 from opticaldr.models.evaluation.recognisers import NetworkRecogniser, Recogniser
 from opticaldr.models.evaluation.retraining import Schedule, train_recogniser
 from opticaldr.models.evaluation.verification import Embedded, compare
-from opticaldr.models.evaluation.views import View
+from opticaldr.models.evaluation.views import Captures, View
 
 
 @dataclass(frozen=True)
@@ -59,14 +59,6 @@ class Ground:
         if recogniser.name not in self._gallery:
             self._gallery[recogniser.name] = recogniser.embed(self.test.scenes, self.test.landmarks)
         return self._gallery[recogniser.name]
-
-
-@dataclass(frozen=True)
-class Captures:
-    """What the camera delivered of the training and the test people, linear RGB ``[n, y, x, 3]``."""
-
-    train: FloatArray
-    test: FloatArray
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,17 @@
 """Optics to judge a lens against: what would blur alone, fewer pixels or a mask at random have done?
 
-Each control is as wide as the subject: its mean radius of half the energy (EE50) over depths and colours is
-the same. That is a match of blur, not of utility; where utility is measured, the report plots both, so that a
-control that is more private only because it is less useful is seen as such.
+A control is of use only at the same utility: any blur hides faces if it may hide everything. So each kind of
+control is a family over one strength, its mean radius of half the energy (EE50) over depths and colours, and
+the strength is sought at which as much of an expression can be read as through the lens.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from opticaldr.models.evaluation.metrics import Interval
 from opticaldr.models.evaluation.spots import Spots
 from opticaldr.models.evaluation.views import LowResolutionView, PsfView, View, mean_width
 from opticaldr.models.optics import OpticsSpec, noll_to_nm
@@ -48,40 +50,114 @@ def positive_control(depths: int) -> PsfView:
     return gaussian_view(MILD_BLUR, depths, "mild blur (positive control)")
 
 
-def matched_controls(
-    width: float, spec: OpticsSpec, depths: Sequence[float], *, window: int, seed: int
-) -> list[View]:
-    """Gaussian, low resolution, defocus alone and a random mask, all of the same mean EE50.
+STRIDE = 1.6
+"""Factor between strengths until two of them enclose the lens's utility."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """One kind of control: from a mean EE50 in superpixels to the optic of that width."""
+
+    name: str
+    at_width: Callable[[float], View]
+
+
+@dataclass(frozen=True)
+class Match:
+    """A control and how well its utility meets the lens's.
+
+    Attributes:
+        view: the control.
+        width: its strength, the mean EE50 in superpixels that was asked of its family.
+        goal: utility of the lens.
+        reached: utility of the control.
+        tried: every strength with the utility found there.
+    """
+
+    view: View
+    width: float
+    goal: Interval
+    reached: Interval
+    tried: dict[float, float] = field(default_factory=dict)
+
+    @property
+    def within(self) -> bool:
+        """Whether the control's utility lies within the lens's interval."""
+        return self.goal.low <= self.reached.value <= self.goal.high
+
+
+def families(spec: OpticsSpec, depths: Sequence[float], *, window: int, seed: int) -> list[Family]:
+    """Gaussian, low resolution, defocus alone and a random mask.
 
     Args:
-        width: mean EE50 of the subject, in superpixels.
-        spec: its optics; a spec without one that images sharply at some depth still serves.
-        depths: of the evaluation.
+        spec: the subject's optics; a spec without one that images sharply at some depth still serves.
+        depths: of the evaluation, metres.
         window: odd side of the computed PSFs.
         seed: of the random mask.
     """
     count = len(depths)
-    width = max(width, NARROWEST)
     # Each mode tilts the rim as much as any other: the slope of R_n^m there is (n(n + 2) - m²)/2.
     rng = np.random.default_rng(seed)
     rim = {j: (n * (n + 2) - m * m) / 2 for j in range(5, RANDOM_MODES + 1) for n, m in [noll_to_nm(j)]}
-    masks = {
-        "defocus only": {4: 1.0},
-        "random Zernikes": {j: rng.standard_normal() / s for j, s in rim.items()},
-    }
-    # The circle that holds half of a Gaussian has the radius 1.177 sigma; of a square of side k, 0.399 k.
-    blur = _matched(lambda s: mean_width(gaussian_view(s, 1, "").bank), width, start=max(width / 1.177, 0.1))
-    views: list[View] = [
-        gaussian_view(blur, count, "Gaussian blur"),
-        LowResolutionView(max(1, round(width / 0.399)), count),
+    defocus = Spots({4: 1.0}, spec, depths)
+    at_random = Spots({j: rng.standard_normal() / slope for j, slope in rim.items()}, spec, depths)
+
+    def gaussian(width: float) -> View:
+        # The circle that holds half of a Gaussian has the radius 1.177 sigma: less where pixels are coarse.
+        def reached(sigma: float) -> float:
+            return mean_width(gaussian_view(sigma, 1, "").bank)
+
+        return gaussian_view(_sized(reached, width, start=max(width / 1.177, 0.1)), count, "Gaussian blur")
+
+    def traced(name: str, spots: Spots) -> Family:
+        def view(width: float) -> View:
+            return PsfView(name, spots.bank(_sized(spots.width, width, start=1e-5), window))
+
+        return Family(name, view)
+
+    return [
+        Family("Gaussian blur", gaussian),
+        # The circle that holds half of a square of side k has the radius 0.399 k.
+        Family("low resolution", lambda width: LowResolutionView(max(width / 0.399, 1.0), count)),
+        traced("defocus only", defocus),
+        traced("random Zernikes", at_random),
     ]
-    for name, shape in masks.items():
-        spots = Spots(shape, spec, depths)
-        views.append(PsfView(name, spots.bank(_matched(spots.width, width, start=1e-5), window)))
-    return views
 
 
-def _matched(width_of: Callable[[float], float], width: float, start: float, steps: int = 8) -> float:
+def match(
+    family: Family, goal: Interval, start: float, utility: Callable[[View], Interval], *, tries: int
+) -> Match:
+    """The control of a family whose utility is closest to the lens's: stepping, then bisection in log strength.
+
+    It ends within the inner half of the lens's interval, or after `tries` strengths with the closest of them.
+
+    Args:
+        family: kind of control.
+        goal: utility of the lens, with its interval.
+        start: mean EE50 in superpixels to begin with, that of the lens.
+        utility: of an optic; it falls as optics grow wider.
+        tries: strengths tried at the most.
+    """
+    width, closest, tried = max(start, NARROWEST), None, dict[float, float]()
+    useful, useless = 0.0, np.inf  # widest with more utility than the lens, narrowest with less
+    for _ in range(tries):
+        view = family.at_width(width)
+        found = Match(view, width, goal, utility(view), tried)
+        off = found.reached.value - goal.value
+        tried[width] = found.reached.value
+        if closest is None or abs(off) < abs(closest.reached.value - goal.value):
+            closest = found
+        spread = (goal.high - goal.value) if off > 0 else (goal.value - goal.low)
+        if abs(off) <= spread / 2:
+            break
+        useful, useless = (max(useful, width), useless) if off > 0 else (useful, min(useless, width))
+        enclosed = 0 < useful < useless < np.inf
+        width = float(np.sqrt(useful * useless)) if enclosed else width * (STRIDE if off > 0 else 1 / STRIDE)
+    assert closest is not None
+    return closest
+
+
+def _sized(width_of: Callable[[float], float], width: float, start: float, steps: int = 8) -> float:
     """Size at which the width is as wanted: width grows nearly in proportion to size, so correct by the
     ratio.
 

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from opticaldr.artefacts import Artefact, create
 from opticaldr.errors import Refusal
+from opticaldr.models.evaluation.controls import Match
 from opticaldr.models.evaluation.depression import judge_networks
 from opticaldr.models.evaluation.faces import Progress
 from opticaldr.models.evaluation.metrics import Interval
@@ -17,6 +18,9 @@ from opticaldr.models.evaluation.verification import as_json
 
 JUDGED_ON = 30
 """Simulated people on whom an artefact's own networks are judged."""
+
+UNKNOWN_UTILITY = {"expression_r2": None, "expression_accuracy": None}
+"""Of photographs, whose expressions nobody has measured."""
 
 
 def evaluate(
@@ -55,7 +59,10 @@ def evaluate(
     optics = read_subject(subject)
     studies = [simulated_study(optics, budget, seed=seed, progress=progress)]
     if faces is not None and recogniser is not None:
-        studies.append(photographed_study(optics, budget, faces, recogniser, seed=seed, progress=progress))
+        controls = [found.view for found in studies[0].matches]
+        studies.append(
+            photographed_study(optics, budget, faces, recogniser, controls, seed=seed, progress=progress)
+        )
     unknown = range(TEST_PEOPLE, TEST_PEOPLE + JUDGED_ON)
     depression = judge_networks(subject, optics, unknown, seed=seed, progress=progress)
     with create("evaluation", out, parents=[subject], seed=seed) as draft:
@@ -89,11 +96,12 @@ def summary(
                 "refused": study.refused,
                 "null": study.null.json(),
                 "by_depth": as_json(study.by_depth),
+                "matches": {found.view.name: _match(found) for found in study.matches},
                 "optics": {
                     view: {
                         "ee50": width,
                         "worst_auc": study.worst(view).auc.json(),
-                        "expression_accuracy": study.expression[view].json() if study.expression else None,
+                        **(study.utility[view].json() if view in study.utility else UNKNOWN_UTILITY),
                     }
                     for view, width in study.widths.items()
                 },
@@ -101,6 +109,16 @@ def summary(
             }
             for study in studies
         ],
+    }
+
+
+def _match(found: Match) -> dict[str, Any]:
+    return {
+        "width": found.width,
+        "lens": found.goal.json(),
+        "control": found.reached.json(),
+        "within": found.within,
+        "tried": {f"{width:.3f}": value for width, value in found.tried.items()},
     }
 
 

@@ -1,6 +1,7 @@
 """Who is judged on: simulated subjects, whom everybody has, and photographs, which the user brings."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from opticaldr.models.evaluation import cache as store
 from opticaldr.models.evaluation.alignment import align
 from opticaldr.models.evaluation.attacks import Ground
+from opticaldr.models.evaluation.budgets import BUDGETS
 from opticaldr.models.evaluation.faces import (
     Faces,
     Progress,
@@ -22,6 +24,7 @@ from opticaldr.models.evaluation.recognisers import NetworkRecogniser, OnnxRecog
 from opticaldr.models.evaluation.retraining import Schedule, train_recogniser
 from opticaldr.models.evaluation.study import Study, run_study
 from opticaldr.models.evaluation.subject import Subject
+from opticaldr.models.evaluation.views import View
 from opticaldr.models.networks import Recogniser as RecogniserNetwork
 
 TEST_PEOPLE = 1_000_000
@@ -32,54 +35,6 @@ TRAIN_PEOPLE = 500_000
 
 PHOTOGRAPHS_SEEN = 6000
 """Pictures that a network trained on photographs sees, at the least, counting repetitions."""
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How much is spent.
-
-    Attributes:
-        train, tune, test: simulated people, sessions of each, and pictures of each session. A clean
-            recogniser is trained on
-            the first; attackers also use the second, on whom it has not been trained, to choose settings.
-        crop: side of the faces that networks trained here look at.
-        clean, attack: training of the clean recogniser and of attackers.
-        utility: epochs of the expression network.
-        replicates: bootstrap samples.
-    """
-
-    train: tuple[int, int, int]
-    tune: int
-    test: tuple[int, int, int]
-    crop: int
-    clean: Schedule
-    attack: Schedule
-    utility: int
-    replicates: int
-
-
-BUDGETS = {
-    "quick": Budget(
-        train=(120, 3, 2),
-        tune=20,
-        test=(48, 4, 1),
-        crop=48,
-        clean=Schedule(14),
-        attack=Schedule(9, learning_rate=2e-3),
-        utility=10,
-        replicates=200,
-    ),
-    "standard": Budget(
-        train=(400, 4, 3),
-        tune=40,
-        test=(100, 4, 2),
-        crop=64,
-        clean=Schedule(16),
-        attack=Schedule(20, learning_rate=2e-3),
-        utility=12,
-        replicates=400,
-    ),
-}
 
 
 def simulated_study(
@@ -113,9 +68,7 @@ def simulated_study(
         "simulated subjects",
         ground,
         optics,
-        budget=budget,
-        utility_epochs=spend.utility,
-        replicates=spend.replicates,
+        spend,
     )
 
 
@@ -124,11 +77,15 @@ def photographed_study(
     budget: str,
     folder: Path,
     model: Path,
+    controls: Sequence[View] = (),
     *,
     seed: int,
     progress: Progress = lambda stage, done, total: None,
 ) -> Study:
-    """The ladder on photographs: attackers learn from half of the people and are tested on the others."""
+    """The ladder on photographs: attackers learn from half of the people and are tested on the others.
+
+    Controls are those that were matched on simulated subjects: expressions in photographs are not known.
+    """
     spend, known = BUDGETS[budget], OnnxRecogniser(model)
     widths, size = face_widths(optics.spec, optics.depths), optics.spec.sensor.binned_shape
     faces = photographed_faces(folder, widths, seed=seed, size=size)
@@ -153,9 +110,8 @@ def photographed_study(
         f"photographs in {folder.name}",
         ground,
         optics,
-        budget=budget,
-        utility_epochs=0,
-        replicates=spend.replicates,
+        replace(spend, utility=0),
+        controls=controls,
     )
 
 

@@ -81,7 +81,15 @@ def _study(page: Report, study: Study) -> None:
         "ROC curves with a logarithmic false match rate",
     )
     page.table(
-        ["optic", "EE50 (superpixels)", "strongest attacker", "AUC", "95 %", "expression accuracy"],
+        [
+            "optic",
+            "EE50 (superpixels)",
+            "strongest attacker",
+            "AUC",
+            "95 %",
+            "expression R²",
+            "smile accuracy",
+        ],
         [
             [
                 view,
@@ -89,18 +97,27 @@ def _study(page: Report, study: Study) -> None:
                 study.worst(view).attacker,
                 study.worst(view).auc.value,
                 _span(study.worst(view).auc),
-                str(study.expression.get(view, "")),
+                str(study.utility[view].expression) if view in study.utility else "",
+                str(study.utility[view].accuracy) if view in study.utility else "",
             ]
             for view, width in study.widths.items()
         ],
-        "The lens beside its controls, which have the same mean radius of half the energy (EE50), not the "
-        "same utility, and are attacked with A0 and A1 only.",
+        "The lens beside its controls, whose strength was tuned to the lens's expression R² "
+        + ("on these people" if study.utility else "on simulated subjects")
+        + "; they are attacked with A0 and A1 only.",
     )
-    if study.expression:
+    missed = [found for found in study.matches if not found.within]
+    if missed:
+        page.text(
+            "No strength was found at which the utility lies within the lens's interval for "
+            + ", ".join(f"{found.view.name} ({found.reached} as against {found.goal})" for found in missed)
+            + "."
+        )
+    if study.utility:
         page.figure(
             curve_figure(study),
             "Privacy against utility: up is worse privacy, right is better utility. Bars are 95 % intervals.",
-            "Scatter of worst-case AUC against expression accuracy for the lens and its controls",
+            "Scatter of worst-case AUC against expression R² for the lens and its controls",
         )
     depths = ", ".join(f"{depth} {auc}" for depth, auc in study.by_depth.items())
     page.text(f"The worst case by the probe's depth: {depths}. With names shuffled: {study.null}.")
@@ -147,7 +164,8 @@ def curve_figure(study: Study) -> "Figure":
 
     figure = Figure(figsize=(6.5, 4.2))
     axes = figure.subplots()
-    for view, utility in study.expression.items():
+    for view, measured in study.utility.items():
+        utility = measured.expression
         auc = study.worst(view).auc
         axes.errorbar(
             utility.value,
@@ -161,8 +179,7 @@ def curve_figure(study: Study) -> "Figure":
             label=view,
         )
     axes.axhline(0.5, ls=":", color="grey")
-    axes.axvline(0.5, ls=":", color="grey")
-    axes.set(xlabel="expression accuracy (balanced; 0.5 is chance)", ylabel="worst-case AUC (0.5 is chance)")
+    axes.set(xlabel="expression R² (0 is chance)", ylabel="worst-case AUC (0.5 is chance)")
     axes.legend(fontsize=8)
     return figure
 

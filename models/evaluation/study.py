@@ -1,33 +1,24 @@
 """One population of faces against every attacker, through the lens under test and through its controls."""
 
-import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
-from functools import cache
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from opticaldr.errors import Refusal
-from opticaldr.models.evaluation import cache as store
 from opticaldr.models.evaluation.alignment import FloatArray
-from opticaldr.models.evaluation.attacks import (
-    Attack,
-    Captures,
-    Ground,
-    OffTheShelf,
-    Reading,
-    Retrained,
-    ladder,
-)
-from opticaldr.models.evaluation.controls import matched_controls, positive_control
+from opticaldr.models.evaluation.attacks import Attack, Ground, OffTheShelf, Reading, Retrained, ladder
+from opticaldr.models.evaluation.budgets import Budget
+from opticaldr.models.evaluation.controls import Match, families, match, positive_control
 from opticaldr.models.evaluation.faces import check_disjoint, check_repeated
 from opticaldr.models.evaluation.metrics import Interval
 from opticaldr.models.evaluation.recognisers import PixelRecogniser
 from opticaldr.models.evaluation.subject import WINDOW, Subject
-from opticaldr.models.evaluation.utility import expression_accuracy
+from opticaldr.models.evaluation.trial import Trial, people_key
+from opticaldr.models.evaluation.utility import Utility
 from opticaldr.models.evaluation.verification import Embedded, measure, roc_points, shuffled_null
 from opticaldr.models.evaluation.views import View, capture, mean_width, sharp
 
@@ -74,7 +65,8 @@ class Study:
         rows: all results.
         by_depth: AUC of the worst case at each depth in metres.
         null: AUC with names shuffled.
-        expression: accuracy on the captures of every view, where expressions are known.
+        utility: what can be read off the captures of every view, where expressions are known.
+        matches: how well each control's utility meets the lens's.
         shown: pictures ``clean``, ``captured`` and after each reconstruction, ``[n, y, x, 3]``.
     """
 
@@ -88,7 +80,8 @@ class Study:
     rows: list[Row]
     by_depth: dict[str, Interval]
     null: Interval
-    expression: dict[str, Interval]
+    utility: dict[str, Utility]
+    matches: list[Match]
     shown: dict[str, FloatArray]
 
     def of(self, view: str) -> list[Row]:
@@ -112,7 +105,12 @@ class Study:
 
 
 def run_study(
-    population: str, ground: Ground, subject: Subject, *, budget: str, utility_epochs: int, replicates: int
+    population: str,
+    ground: Ground,
+    subject: Subject,
+    spend: Budget,
+    *,
+    controls: Sequence[View] = (),
 ) -> Study:
     """Every attacker on the lens under test, A0 and A1 on its controls.
 
@@ -121,73 +119,83 @@ def run_study(
         ground: people, recognisers and attackers' schedule; recognisers that fail on clean pictures are
             dropped.
         subject: the optics.
-        budget: of the ladder.
-        utility_epochs: training of the expression network; 0 where expressions are not known.
-        replicates: of the bootstrap.
+        spend: how much.
+        controls: the optics to set the lens beside; where expressions are known they are tuned here to the
+            lens's utility instead.
 
     Raises:
         Refusal: people with a single picture, people both in training and in test, or no recogniser left.
     """
     check_repeated(ground.test)
     check_disjoint(ground.train, ground.test)
-    clean_auc, refused = _clean_figures(ground, replicates)
+    clean_auc, refused = _clean_figures(ground, spend.replicates)
     usable = [r for r in ground.recognisers if r.name not in refused]
     if not usable:
         worst = ", ".join(f"{name} {clean_auc[name]}" for name in refused)
         raise Refusal(f"no recogniser knows the clean faces (AUC {worst})", "give a better --recogniser")
     ground = replace(ground, recognisers=[*usable, PixelRecogniser()])
-    plan = _plan(ground, subject, budget)
-    faces_key = store.content_key(*_contents(ground), subject.spec.sensor.model_dump_json())
+    key = people_key(ground)
+
+    def trial(view: View) -> Trial:
+        return Trial(view, ground, subject.spec.sensor, key)
+
+    depths = len(subject.depths)
+    lens, ceiling, mild = trial(subject.view), trial(sharp(depths)), trial(positive_control(depths))
+    utility: dict[str, Utility] = {}
+    matches: list[Match] = []
+    if spend.utility:
+        utility = {t.view.name: t.utility(spend.utility) for t in (lens, ceiling, mild)}
+        matches = _matched(trial, subject, utility[subject.view.name].expression, spend, ground)
+        controls = [found.view for found in matches]
+    beside = [trial(view) for view in controls]
+    utility |= {t.view.name: t.utility(spend.utility) for t in beside if spend.utility}
+
     rows: list[Row] = []
-    expression: dict[str, Interval] = {}
-    shown = {"clean": ground.test.scenes[ground.shown]}
-    null, by_depth = Interval(0.5, 0.5, 0.5), {}
-    for done, (view, attacks) in enumerate(plan):
-        film = cache(lambda view=view: _film(view, ground, subject))
-        key = store.content_key(faces_key, view.name, np.asarray(view.bank))
-        readings = [r for attack in attacks for r in _remembered(attack, ground, view, film, key)]
-        found = _measured(view, readings, ground, replicates)
+    plan: list[tuple[Trial, Sequence[Attack]]] = [(lens, ladder(spend.ladder)), (ceiling, [OffTheShelf()])]
+    plan += [(control, [OffTheShelf(), Retrained()]) for control in (mild, *beside)]
+    for done, (one, attacks) in enumerate(plan):
+        readings = [reading for attack in attacks for reading in one.readings(attack)]
+        found = _measured(one.view, readings, ground, spend.replicates)
         rows += found
-        if view is subject.view:
-            shown |= _shown(view, readings, ground, subject)
+        if one is lens:
+            shown = {"clean": ground.test.scenes[ground.shown]} | _shown(lens, readings)
             strongest = max(range(len(found)), key=lambda n: found[n].auc.value)
             reading, protocol = readings[strongest // len(PROTOCOLS)], found[strongest].protocol
             gallery, probes = _sides(reading, ground, protocol)
             null = shuffled_null(gallery, probes, seed=ground.seed)
-            by_depth = _by_depth(gallery, probes, ground, subject, replicates)
-        if utility_epochs:
-            expression[view.name] = _expression(film, ground, utility_epochs, key)
+            by_depth = _by_depth(gallery, probes, ground, subject, spend.replicates)
+        vars(one).pop("captures", None)  # a thousand frames of which nobody has further need
         ground.progress("optics judged", done + 1, len(plan))
     return Study(
         population,
         len(np.unique(ground.test.people)),
         len(ground.test),
         subject.view.name,
-        {view.name: mean_width(view.bank) for view, _ in plan},
+        {one.view.name: mean_width(one.view.bank) for one, _ in plan},
         clean_auc,
         refused,
         rows,
         by_depth,
         null,
-        expression,
+        utility,
+        matches,
         shown,
     )
 
 
-def _plan(ground: Ground, subject: Subject, budget: str) -> list[tuple[View, Sequence[Attack]]]:
-    """Every view with the attackers it meets: ceiling, lens, positive control, matched controls."""
-    depths = subject.depths
-    width = mean_width(subject.view.bank)
-    briefly: list[Attack] = [OffTheShelf(), Retrained()]
-    return [
-        (sharp(len(depths)), [OffTheShelf()]),
-        (subject.view, ladder(budget)),
-        (positive_control(len(depths)), briefly),
-        *(
-            (view, briefly)
-            for view in matched_controls(width, subject.spec, depths, window=WINDOW, seed=ground.seed)
-        ),
-    ]
+def _matched(
+    trial: Callable[[View], Trial], subject: Subject, goal: Interval, spend: Budget, ground: Ground
+) -> list[Match]:
+    """Every kind of control at the strength at which its utility is the lens's."""
+    width, matches = mean_width(subject.view.bank), []
+    kinds = families(subject.spec, subject.depths, window=WINDOW, seed=ground.seed)
+    for family in kinds:
+        found = match(
+            family, goal, width, lambda view: trial(view).utility(spend.utility).expression, tries=spend.tries
+        )
+        matches.append(found)
+        ground.progress("tune controls", len(matches), len(kinds))
+    return matches
 
 
 def _clean_figures(ground: Ground, replicates: int) -> tuple[dict[str, Interval], list[str]]:
@@ -241,68 +249,8 @@ def _by_depth(
     return found
 
 
-def _film(view: View, ground: Ground, subject: Subject) -> Captures:
-    """Training and test people through a view, with independent noise."""
-    sensor, seed, progress = subject.spec.sensor, ground.seed, ground.progress
-    return Captures(
-        capture(view, ground.train, sensor, seed=2 * seed, progress=progress),
-        capture(view, ground.test, sensor, seed=2 * seed + 1, progress=progress),
-    )
-
-
-def _shown(
-    view: View, readings: Sequence[Reading], ground: Ground, subject: Subject
-) -> dict[str, FloatArray]:
+def _shown(lens: Trial, readings: Sequence[Reading]) -> dict[str, FloatArray]:
     """Captures and reconstructions of the pictures that the report shows."""
-    few = ground.test.take(ground.shown)
-    captured = capture(view, few, subject.spec.sensor, seed=2 * ground.seed + 1)
+    ground = lens.ground
+    captured = capture(lens.view, ground.test.take(ground.shown), lens.sensor, seed=2 * ground.seed + 1)
     return {"captured": captured} | {r.attacker: r.restored for r in readings if r.restored is not None}
-
-
-def _contents(ground: Ground) -> Iterator[Any]:
-    """Everything about people and recognisers that a reading depends on."""
-    for faces in (ground.train, ground.test):
-        yield from (faces.scenes, faces.people, faces.sessions, faces.landmarks, faces.depths)
-    for recogniser in ground.recognisers:
-        yield recogniser.name
-        yield ground.gallery(recogniser)
-    yield [ground.base.name, asdict(ground.schedule), ground.seed]
-
-
-def _remembered(
-    attack: Attack, ground: Ground, view: View, film: Callable[[], Captures], key: str
-) -> Iterator[Reading]:
-    """The attack's readings, from the cache if the very same attack was made before."""
-
-    def compute() -> store.Arrays:
-        arrays: store.Arrays = {}
-        for n, r in enumerate(attack.read(ground, view, film())):
-            arrays |= {f"{n}.gallery": r.gallery, f"{n}.probes": r.probes}
-            arrays[f"{n}.about"] = np.array(json.dumps([r.attacker, r.recogniser, r.notes]))
-            if r.restored is not None:
-                arrays[f"{n}.restored"] = r.restored
-        return arrays
-
-    arrays = store.remember(store.content_key(key, attack.name, getattr(attack, "retrain", None)), compute)
-    for n in range(sum(name.endswith(".about") for name in arrays)):
-        attacker, recogniser, notes = json.loads(str(arrays[f"{n}.about"]))
-        yield Reading(
-            attacker,
-            recogniser,
-            arrays[f"{n}.gallery"],
-            arrays[f"{n}.probes"],
-            arrays.get(f"{n}.restored"),
-            notes,
-        )
-
-
-def _expression(film: Callable[[], Captures], ground: Ground, epochs: int, key: str) -> Interval:
-    """Expression accuracy on the captures, remembered."""
-
-    def compute() -> store.Arrays:
-        accuracy = expression_accuracy(film(), ground.train, ground.test, epochs=epochs, seed=ground.seed)
-        return {"accuracy": np.array(accuracy.json())}
-
-    return Interval(
-        *store.remember(store.content_key(key, "expression", epochs), compute)["accuracy"].tolist()
-    )

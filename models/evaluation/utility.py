@@ -1,8 +1,8 @@
 """What an optic still tells that it is meant to tell: expression, and the depression score.
 
-Two figures. A small network of one architecture is trained in the same way on the captures of every optic, so
-that a lens and its controls can be set against each other. Where the subject brings networks of its own, they
-are run on clips of people they have never seen.
+A small network of one architecture is trained in the same way on the captures of every optic, so that a lens
+and its controls can be set against each other. Where the subject brings networks of its own, they are run on
+clips of people they have never seen.
 """
 
 from collections.abc import Callable
@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from opticaldr.models.evaluation.alignment import FloatArray, align
-from opticaldr.models.evaluation.attacks import Captures
 from opticaldr.models.evaluation.faces import Faces
 from opticaldr.models.evaluation.metrics import Floats, Interval, bootstrap
+from opticaldr.models.evaluation.views import Captures
 from opticaldr.models.networks import FACTORS, Compact
 
 SMILE = 0.3
@@ -27,30 +27,58 @@ SIDEWAYS = ("gaze_x", "yaw", "roll")
 """Factors that change sign in a mirror."""
 
 
-def expression_accuracy(captures: Captures, train: Faces, test: Faces, *, epochs: int, seed: int) -> Interval:
-    """Balanced accuracy of telling smiling faces from others, of a network trained on the same optic's
-    captures.
+EXPRESSION = ("smile", "mouth", "brow", "blink")
+"""Factors that a face makes, not the head or the eyes: what `Utility.expression` is about."""
 
-    The network reads all of a face's factors; its threshold for a smile is the one that does best on the
-    training people.
-    Balanced: the mean of the two classes' accuracies, 0.5 for whoever always says the same.
+
+@dataclass(frozen=True)
+class Utility:
+    """What can still be read off the captures of one optic.
+
+    Attributes:
+        expression: share of the variance of the `EXPRESSION` factors that is explained (R²), their mean.
+        accuracy: balanced accuracy of telling smiling faces from others, 0.5 for whoever always says the same.
     """
-    factors = np.stack([train.factors[name] for name in FACTORS], axis=1)
-    read = _fit_factors(align(captures.train, train.landmarks, CROP), factors, epochs, seed)
-    known, truth = read(align(captures.train, train.landmarks, CROP)), train.factors["smile"] > SMILE
-    tried = np.quantile(known, np.linspace(0.02, 0.98, 97))
-    does = [(np.mean(known[truth] > t) + np.mean(known[~truth] <= t)) / 2 for t in tried]
-    said = read(align(captures.test, test.landmarks, CROP)) > tried[int(np.argmax(does))]
-    return balanced_accuracy(said, test.factors["smile"] > SMILE, test.people, seed=seed)
+
+    expression: Interval
+    accuracy: Interval
+
+    def json(self) -> dict[str, list[float]]:
+        """``{name: [value, low, high]}``."""
+        return {"expression_r2": self.expression.json(), "expression_accuracy": self.accuracy.json()}
+
+
+def measure_utility(captures: Captures, train: Faces, test: Faces, *, epochs: int, seed: int) -> Utility:
+    """Train a network to read all of a face's factors off the captures of some, and try it on others.
+
+    A smile is what it reads above the threshold that does best on the training people.
+    """
+    known = align(captures.train, train.landmarks, CROP)
+    read = _fit_factors(known, _factors(train), epochs, seed)
+    said, truth = read(align(captures.test, test.landmarks, CROP)), _factors(test)
+    smile, smiling = read(known)[:, FACTORS.index("smile")], train.factors["smile"] > SMILE
+    tried = np.quantile(smile, np.linspace(0.02, 0.98, 97))
+    does = [(np.mean(smile[smiling] > t) + np.mean(smile[~smiling] <= t)) / 2 for t in tried]
+    smiles = said[:, FACTORS.index("smile")] > tried[int(np.argmax(does))]
+    chosen = [FACTORS.index(name) for name in EXPRESSION]
+    return Utility(
+        explained_variance(said[:, chosen], truth[:, chosen], test.people, seed=seed),
+        balanced_accuracy(smiles, test.factors["smile"] > SMILE, test.people, seed=seed),
+    )
+
+
+def _factors(faces: Faces) -> FloatArray:
+    return np.stack([faces.factors[name] for name in FACTORS], axis=1)
 
 
 def _fit_factors(
     crops: FloatArray, factors: FloatArray, epochs: int, seed: int
 ) -> Callable[[FloatArray], FloatArray]:
-    """Train on crops ``[n, y, x, 3]`` and factors ``[n, f]``; gives what reads smiles ``[m]`` off other
+    """Train on crops ``[n, y, x, 3]`` and factors ``[n, f]``; gives what reads factors ``[m, f]`` off other
     crops."""
+    centre, spread = factors.mean(0), factors.std(0)
     pictures = torch.from_numpy(np.ascontiguousarray(crops.transpose(0, 3, 1, 2)))
-    truth = torch.from_numpy((factors - factors.mean(0)) / factors.std(0))
+    truth = torch.from_numpy((factors - centre) / spread)
     mirror = torch.tensor([-1.0 if name in SIDEWAYS else 1.0 for name in FACTORS])
     steps = -(-len(crops) // 64)
     with torch.random.fork_rng(devices=[]):
@@ -69,14 +97,32 @@ def _fit_factors(
                 optimiser.step()
                 pace.step()
     network.eval()
-    smile = FACTORS.index("smile")
 
     def read(crops: FloatArray) -> FloatArray:
+        batch = torch.from_numpy(np.ascontiguousarray(crops.transpose(0, 3, 1, 2)))
         with torch.inference_mode():
-            batch = torch.from_numpy(np.ascontiguousarray(crops.transpose(0, 3, 1, 2)))
-            return np.concatenate([network.factors(network(b))[:, smile].numpy() for b in batch.split(64)])
+            said = np.concatenate([network.factors(network(b)).numpy() for b in batch.split(64)])
+        return np.asarray(centre + spread * said, np.float32)
 
     return read
+
+
+def explained_variance(
+    said: NDArray[np.floating], truth: NDArray[np.floating], people: NDArray[np.int64], *, seed: int
+) -> Interval:
+    """R² of what is said of quantities ``[n, f]``, mean over them, with a 95 % interval over people.
+
+    1 for whoever is always right; 0 for whoever says the mean, and below for whoever does worse.
+    """
+    _, person = np.unique(people, return_inverse=True)
+    error = np.square(np.asarray(truth, np.float64) - said)
+
+    def share(multiplicity: Floats) -> list[float]:
+        weight = multiplicity[person] / multiplicity[person].sum()
+        around = np.square(truth - weight @ truth)
+        return [float(np.mean(1 - (weight @ error) / np.maximum(weight @ around, 1e-12)))]
+
+    return bootstrap(share, int(person.max()) + 1, seed, 400)[0]
 
 
 def balanced_accuracy(

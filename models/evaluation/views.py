@@ -1,10 +1,12 @@
 """What an optic makes of a face: the views that are compared with one another."""
 
+import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -67,26 +69,31 @@ class PsfView:
 
 @dataclass(frozen=True)
 class LowResolutionView:
-    """A perfect lens over coarse pixels: means over blocks of `factor` pixels, repeated to the full grid."""
+    """A perfect lens over coarse pixels of side `factor`, in pixels of the full grid: means over their area,
+    shown on the full grid again."""
 
-    factor: int
+    factor: float
     depths: int
     name: str = "low resolution"
 
     @property
     def bank(self) -> FloatArray:
-        """A block's footprint, as if it were shift-invariant."""
-        side = self.factor + 1 - self.factor % 2
-        footprint = np.zeros((side, side), np.float32)
-        footprint[: self.factor, : self.factor] = 1 / self.factor**2
-        return np.broadcast_to(footprint, (self.depths, 3, side, side))
+        """A coarse pixel's footprint, as if it were shift-invariant."""
+        side = 2 * math.ceil((self.factor - 1) / 2) + 1
+        line = np.ones(side)
+        line[[0, -1]] = (self.factor - side + 2) / 2 if side > 1 else 1.0
+        footprint = np.outer(line, line) / self.factor**2
+        return np.broadcast_to(footprint.astype(np.float32), (self.depths, 3, side, side))
 
     def optical_image(self, scenes: FloatArray, depth: int) -> FloatArray:
         """See `View`."""
-        k, (rows, columns) = self.factor, scenes.shape[1:3]
-        padded = np.pad(scenes, ((0, 0), (0, -rows % k), (0, -columns % k), (0, 0)), "edge")
-        blocks = padded.reshape(len(scenes), padded.shape[1] // k, k, padded.shape[2] // k, k, 3).mean((2, 4))
-        return np.asarray(blocks.repeat(k, 1).repeat(k, 2)[:, :rows, :columns], np.float32)
+        rows, columns = scenes.shape[1:3]
+        coarse = [max(1, round(side / self.factor)) for side in (columns, rows)]
+        image = np.empty(scenes.shape, np.float32)
+        for scene, shown in zip(scenes, image, strict=True):
+            few = cv2.resize(np.asarray(scene, np.float32), coarse, interpolation=cv2.INTER_AREA)
+            cv2.resize(few, (columns, rows), shown, interpolation=cv2.INTER_NEAREST)
+        return image
 
 
 def sharp(depths: int) -> PsfView:
@@ -94,6 +101,14 @@ def sharp(depths: int) -> PsfView:
     bank = np.zeros((depths, 3, 3, 3), np.float32)
     bank[..., 1, 1] = 1.0
     return PsfView("clean", bank)
+
+
+@dataclass(frozen=True)
+class Captures:
+    """What the camera delivered of the training and the test people, linear RGB ``[n, y, x, 3]``."""
+
+    train: FloatArray
+    test: FloatArray
 
 
 def capture(

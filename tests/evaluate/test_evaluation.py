@@ -13,10 +13,11 @@ from opticaldr.artefacts import create, open_artefact
 from opticaldr.cli.evaluate import evaluate as verb
 from opticaldr.errors import Refusal
 from opticaldr.models.evaluation import evaluation
+from opticaldr.models.evaluation.budgets import BUDGETS, Budget
 from opticaldr.models.evaluation.evaluation import evaluate
 from opticaldr.models.evaluation.faces import Faces, check_disjoint, check_repeated
 from opticaldr.models.evaluation.metrics import Interval
-from opticaldr.models.evaluation.populations import BUDGETS, Budget, simulated_study
+from opticaldr.models.evaluation.populations import simulated_study
 from opticaldr.models.evaluation.retraining import Schedule
 from opticaldr.models.evaluation.subject import Subject, read_subject
 from opticaldr.models.evaluation.views import PsfView, half_energy_width, sharp
@@ -24,6 +25,7 @@ from opticaldr.models.networks import FACTORS, Compact, FactorScale, TemporalHea
 from opticaldr.models.optics import Optic, preset, psf_bank, zernike_height
 
 TINY = Budget(
+    ladder="quick",
     train=(24, 3, 2),
     tune=6,
     test=(12, 3, 1),
@@ -31,6 +33,7 @@ TINY = Budget(
     clean=Schedule(12),
     attack=Schedule(2),
     utility=1,
+    tries=2,
     replicates=40,
 )
 
@@ -84,12 +87,17 @@ def test_the_headline_is_the_strongest_attack_on_the_lens(found):
         assert 0 <= low <= value <= high <= 1
 
 
-def test_every_control_is_there_and_the_blurred_ones_are_as_wide_as_the_lens(found):
-    optics = found.json("metrics.json")["studies"][0]["optics"]
+def test_every_control_is_there_with_its_utility_beside_the_lens(found):
+    study = found.json("metrics.json")["studies"][0]
     matched = {"Gaussian blur", "low resolution", "defocus only", "random Zernikes"}
-    assert set(optics) == {"design", "clean", "mild blur (positive control)"} | matched
-    for name in matched - {"low resolution"}:  # whole pixels cannot match a narrow blur
-        assert optics[name]["ee50"] == pytest.approx(optics["design"]["ee50"], rel=0.15), name
+    assert set(study["optics"]) == {"design", "clean", "mild blur (positive control)"} | matched
+    assert set(study["matches"]) == matched
+    for name, match in study["matches"].items():
+        value, low, high = match["lens"]
+        assert match["within"] == (low <= match["control"][0] <= high)
+        assert match["control"] == study["optics"][name]["expression_r2"]
+        assert match["lens"] == study["optics"]["design"]["expression_r2"]
+        assert abs(match["control"][0] - value) == min(abs(u - value) for u in match["tried"].values())
 
 
 def test_networks_of_the_artefact_are_judged_beside_the_constant_predictor(found):

@@ -6,9 +6,10 @@ import pytest
 from opticaldr.errors import Refusal
 from opticaldr.models.data import SimulatedSubjects
 from opticaldr.models.evaluation.alignment import align, similarity, template
-from opticaldr.models.evaluation.controls import gaussian_psf, gaussian_view, matched_controls
+from opticaldr.models.evaluation.controls import families, gaussian_psf, gaussian_view, match
 from opticaldr.models.evaluation.faces import Faces
 from opticaldr.models.evaluation.inversion import richardson_lucy, wiener
+from opticaldr.models.evaluation.metrics import Interval
 from opticaldr.models.evaluation.spots import Spots
 from opticaldr.models.evaluation.views import (
     LowResolutionView,
@@ -74,11 +75,47 @@ def test_coarse_pixels_hold_the_mean_of_their_block(scenes):
     assert np.ptp(coarse[0, :8, :8, 0]) == 0.0
 
 
-def test_controls_are_as_wide_as_the_lens_they_are_set_beside():
+def test_controls_are_as_wide_as_they_are_asked_to_be():
     spec, depths = preset("clinic"), (0.45, 0.9)
-    for control in matched_controls(3.0, spec, depths, window=25, seed=0):
+    for family in families(spec, depths, window=25, seed=0):
+        control = family.at_width(3.0)
         assert mean_width(control.bank) == pytest.approx(3.0, rel=0.12), control.name
         assert control.bank.shape[:2] == (2, 3)
+
+
+def utility_of(width_at_half: float):
+    """A utility that falls from 1 with the logarithm of a Gaussian's width, one half at the one given."""
+
+    def utility(view):
+        value = 1 / (1 + mean_width(view.bank) / width_at_half)
+        return Interval(value, value - 0.04, value + 0.04)
+
+    return utility
+
+
+@pytest.mark.parametrize("start", [0.5, 3.0, 20.0])
+def test_a_control_is_tuned_to_the_utility_of_the_lens_from_whichever_side_it_starts(start):
+    gaussian = families(preset("clinic"), (0.6,), window=25, seed=0)[0]
+    found = match(gaussian, Interval(0.4, 0.36, 0.44), start, utility_of(2.0), tries=10)
+    assert found.within
+    assert found.reached.value == pytest.approx(0.4, abs=0.02)
+    assert mean_width(found.view.bank) == pytest.approx(3.0, rel=0.15)
+    assert found.tried[found.width] == found.reached.value
+
+
+def test_a_utility_out_of_reach_is_reported_as_a_miss_with_the_closest_strength():
+    coarse = families(preset("clinic"), (0.6,), window=25, seed=0)[1]
+    found = match(coarse, Interval(1.5, 1.45, 1.55), 2.0, utility_of(2.0), tries=3)
+    assert not found.within
+    assert found.reached.value == max(found.tried.values())
+
+
+def test_pixels_of_any_size_keep_the_light_and_their_footprint_is_theirs(scenes):
+    for factor in (1.0, 2.6, 8.0):
+        view = LowResolutionView(factor, 1)
+        assert view.bank.sum() == pytest.approx(3.0, rel=1e-5)
+        assert view.optical_image(scenes, 0).mean() == pytest.approx(scenes.mean(), rel=0.02)
+    np.testing.assert_allclose(LowResolutionView(1.0, 1).optical_image(scenes, 0), scenes, atol=1e-6)
 
 
 def test_a_spot_of_rays_is_the_wave_optical_psf_as_superpixels_see_it():

@@ -1,0 +1,62 @@
+"""How much an evaluation spends on people, attackers and intervals."""
+
+from dataclasses import dataclass
+
+from opticaldr.models.evaluation.retraining import Schedule
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much is spent.
+
+    Attributes:
+        ladder: which attackers there are: ``quick``, ``standard`` or ``full``.
+        train: simulated people, sessions of each, and pictures of each session, to learn from.
+        tune: how many of these people the clean recogniser is not trained on; attackers choose their settings on
+            them.
+        test: people, sessions and pictures that figures are taken on.
+        crop: side of the faces that networks trained here look at.
+        clean, attack: training of the clean recogniser and of attackers.
+        utility: epochs of the expression network; 0 where expressions are not known.
+        tries: strengths tried for one control.
+        replicates: bootstrap samples.
+    """
+
+    ladder: str
+    train: tuple[int, int, int]
+    tune: int
+    test: tuple[int, int, int]
+    crop: int
+    clean: Schedule
+    attack: Schedule
+    utility: int
+    tries: int
+    replicates: int
+
+
+BUDGETS = {
+    "quick": Budget(
+        ladder="quick",
+        train=(120, 3, 2),
+        tune=20,
+        test=(48, 4, 1),
+        crop=48,
+        clean=Schedule(14),
+        attack=Schedule(9, learning_rate=2e-3),
+        utility=10,
+        tries=4,
+        replicates=200,
+    ),
+    "standard": Budget(
+        ladder="standard",
+        train=(400, 4, 3),
+        tune=40,
+        test=(100, 4, 2),
+        crop=64,
+        clean=Schedule(16),
+        attack=Schedule(20, learning_rate=2e-3),
+        utility=12,
+        tries=6,
+        replicates=400,
+    ),
+}

@@ -1,0 +1,97 @@
+"""One optic before everybody: filmed, attacked and used, each remembered by the content it depends on."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, fields
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from opticaldr.models.evaluation import cache as store
+from opticaldr.models.evaluation.attacks import Attack, Ground, Reading
+from opticaldr.models.evaluation.metrics import Interval
+from opticaldr.models.evaluation.utility import Utility, measure_utility
+from opticaldr.models.evaluation.views import Captures, View, capture
+from opticaldr.models.optics import SensorSpec
+
+
+class Trial:
+    """One optic and what is found out about it.
+
+    Args:
+        view: the optic.
+        ground: people, recognisers, attackers' schedule.
+        sensor: what reads its image.
+        people_key: from `people_key` of the same ground.
+    """
+
+    def __init__(self, view: View, ground: Ground, sensor: SensorSpec, people_key: str) -> None:
+        self.view, self.ground, self.sensor = view, ground, sensor
+        self.key = store.content_key(
+            people_key, view.name, np.asarray(view.bank), sensor.model_dump_json(), ground.seed
+        )
+
+    @cached_property
+    def captures(self) -> Captures:
+        """Training and test people through the optic, with independent noise."""
+        ground = self.ground
+        return Captures(
+            capture(self.view, ground.train, self.sensor, seed=2 * ground.seed, progress=ground.progress),
+            capture(self.view, ground.test, self.sensor, seed=2 * ground.seed + 1, progress=ground.progress),
+        )
+
+    def readings(self, attack: Attack) -> list[Reading]:
+        """What an attacker makes of the test captures."""
+
+        def compute() -> store.Arrays:
+            arrays: store.Arrays = {}
+            for n, reading in enumerate(attack.read(self.ground, self.view, self.captures)):
+                arrays |= {f"{n}.gallery": reading.gallery, f"{n}.probes": reading.probes}
+                about = [reading.attacker, reading.recogniser, reading.notes]
+                arrays[f"{n}.about"] = np.array(json.dumps(about))
+                if reading.restored is not None:
+                    arrays[f"{n}.restored"] = reading.restored
+            return arrays
+
+        schedule = asdict(self.ground.schedule)
+        arrays = store.remember(store.content_key(self.key, schedule, *_settings(attack)), compute)
+        found = []
+        for n in range(sum(name.endswith(".about") for name in arrays)):
+            attacker, recogniser, notes = json.loads(str(arrays[f"{n}.about"]))
+            gallery, probes = arrays[f"{n}.gallery"], arrays[f"{n}.probes"]
+            found.append(Reading(attacker, recogniser, gallery, probes, arrays.get(f"{n}.restored"), notes))
+        return found
+
+    def utility(self, epochs: int) -> Utility:
+        """What a network trained for so many epochs reads of expressions."""
+
+        def compute() -> store.Arrays:
+            found = measure_utility(
+                self.captures, self.ground.train, self.ground.test, epochs=epochs, seed=self.ground.seed
+            )
+            return {name: np.array(interval.json()) for name, interval in vars(found).items()}
+
+        arrays = store.remember(store.content_key(self.key, "utility", epochs), compute)
+        return Utility(**{name: Interval(*interval.tolist()) for name, interval in arrays.items()})
+
+
+def people_key(ground: Ground) -> str:
+    """Hash of everything about people and recognisers that a trial depends on."""
+
+    def contents() -> Iterator[Any]:
+        for faces in (ground.train, ground.test):
+            yield from (faces.scenes, faces.people, faces.sessions, faces.landmarks, faces.depths)
+        for recogniser in ground.recognisers:
+            yield from (recogniser.name, ground.gallery(recogniser))
+        yield [ground.base.name, ground.tune, ground.shown]
+
+    return store.content_key(*contents())
+
+
+def _settings(attack: Attack) -> Iterator[Any]:
+    """The attacker's class and fields; a function counts by its name."""
+    yield type(attack).__name__
+    for item in fields(attack):  # type: ignore[arg-type]
+        value = getattr(attack, item.name)
+        yield value.__qualname__ if callable(value) else value
