@@ -267,9 +267,7 @@ def _measured_spec(spec: OpticsSpec, noise: SensorNoise) -> OpticsSpec:
 
 def _as_built_record(built: AsBuilt) -> dict[str, object]:
     return {
-        "parameters": {
-            name: {"value": value, "error": error} for name, (value, error) in built.parameters.items()
-        },
+        "parameters": {name: found._asdict() for name, found in built.parameters.items()},
         "wavefront_error_m": built.wavefront_error,
         "confused": [{"pair": [a, b], "correlation": c} for a, b, c in built.confused],
         "residual": built.residual,

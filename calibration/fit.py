@@ -1,38 +1,31 @@
 """The as-built fit: which build of the design explains the spots that were measured at several depths.
 
-Maximum a posteriori over the plate's decentre and rotation, the sensor's spacing and the surface's form error,
-shared by all views; every view has a shift of its own, and each of the four planes of its Bayer cell a
-brightness and a background, which enter linearly and are projected out (variable projection; Kaufman, BIT 15,
-49, 1975). The prior is the workshop's tolerances: it decides only what the light leaves open, such as whether a
-small tilt of the surface is decentre or form error. Levenberg–Marquardt from coarse to fine: the mosaics are
-first compared in large blocks, where a spot that is wrong by many pixels still overlaps the measured one, then
-in ever smaller ones.
+Maximum a posteriori over what `likelihood` compares: the plate's decentre and rotation, the sensor's spacing, the
+stop's diameter, the pinhole's, and the surface's form error, shared by all views. Levenberg–Marquardt from coarse to
+fine: the mosaics are first compared in large blocks, where a spot that is wrong by many pixels still overlaps the
+measured one, then in ever smaller ones. A linearisation costs twenty comparisons, so each serves several steps.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
 
 from opticaldr.calibration.hdr import Merged
-from opticaldr.calibration.linearised import SHARED, BuiltOptic, Plate, State, View
+from opticaldr.calibration.likelihood import MODEL_ERROR, Comparison, Likelihood, Slopes, blocks
+from opticaldr.calibration.linearised import SHARED, STEP, BuiltOptic, Plate, State, View
 from opticaldr.calibration.photon_transfer import cells
-from opticaldr.hardware.as_built import FORM_MODES, BuildErrors, Tolerances, build
+from opticaldr.hardware.as_built import FORM_MODES, BuildErrors, Tolerances, build, plate_positions
 from opticaldr.models.optics import Optic, OpticsSpec, noll_to_nm
 from opticaldr.models.optics.geometry import pupil_mask, pupil_positions
 from opticaldr.models.optics.path import fixed_path
 
 Progress = Callable[[str, int, int], None]
-
-MODEL_ERROR = 0.004
-"""What the twin may be wrong by, as a fraction of the light in a pixel: keeps bright pixels from ruling alone."""
-
-HALO_ERROR = 5e-4
-"""The same as a fraction of the spot's peak: keeps the faint surroundings, measured a hundred times finer,
-from ruling."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +33,8 @@ class _Level:
     """One stage of the fit.
 
     `block`: Bayer cells along the side of a block; `every`: each how manieth wavelength is computed;
-    `model_error`: how far light is trusted; `steps`: most linearisations; `enough`: gain, as a fraction of χ²,
-    below which the stage ends.
+    `model_error`: how far light is trusted; `steps`: most linearisations; `enough`: expected gain in χ², as a
+    fraction of it, below which the stage ends.
     """
 
     block: int
@@ -52,11 +45,22 @@ class _Level:
 
 
 _LEVELS = (
-    _Level(3, 3, 0.1, 12, 0.02),
-    _Level(1, 3, 0.03, 8, 0.02),
-    _Level(1, 1, MODEL_ERROR, 8, 0.03),
+    _Level(3, 3, 0.1, 12, 0.01),
+    _Level(1, 3, 0.03, 8, 0.01),
+    _Level(1, 1, MODEL_ERROR, 8, 0.0),
 )
+_REUSE = 6  # steps along one linearisation
+_SETTLED = 0.05  # χ² still to be gained when the fit ends: far below the 1 that a standard error is worth
 _CONFUSED = 0.95  # correlation
+
+
+class Found(NamedTuple):
+    """A parameter's value, its standard error, and the Cramér–Rao bound: the least error that photon and read noise
+    allow anyone who knows the same tolerances (van Trees' form, prior included)."""
+
+    value: float
+    error: float
+    bound: float
 
 
 @dataclass(frozen=True)
@@ -65,8 +69,9 @@ class AsBuilt:
 
     Attributes:
         optic: the design as it was built.
-        parameters: value and standard error of each name of `SHARED` (metres, radians).
+        parameters: what was found of each name of `SHARED` (metres, radians, fractions).
         state: the same with the spots' shifts.
+        covariance: of the parameters' errors, in the order of `SHARED`.
         wavefront_error: standard error of the height map's form, metres RMS over the pupil.
         confused: pairs of parameters that the light cannot tell apart, with their correlation.
         residual: relative L2 difference between each measured spot and the fit, noise included.
@@ -75,8 +80,9 @@ class AsBuilt:
     """
 
     optic: Optic
-    parameters: dict[str, tuple[float, float]]
+    parameters: dict[str, Found]
     state: State
+    covariance: NDArray[np.float64]
     wavefront_error: float
     confused: list[tuple[str, str, float]]
     residual: list[float]
@@ -101,31 +107,45 @@ def fit_as_built(
         tolerances: how wrong the build may be; three times the simulated bench's by default.
         progress: told of every linearisation.
     """
-    tolerances = tolerances or Tolerances(form=250e-9, decentre=75e-6, rotation=0.025, spacing=45e-6)
+    tolerances = tolerances or Tolerances(
+        form=250e-9, decentre=75e-6, rotation=0.025, spacing=45e-6, aperture=0.012, source=20e-6
+    )
     plate = Plate.of(design)
     prior = _prior(tolerances, design.spec, len(views))
     state = _aimed(plate, views, spots)
     total, done = sum(level.steps for level in _LEVELS), 0
     for level in _LEVELS:
-        problem = _Problem(plate, views, spots, prior, level)
-        damping, cost = 1e-3, problem.cost(state)
+        likelihood = Likelihood(plate, views, spots, prior, level.block, level.every, level.model_error)
+        here, damping = likelihood.compare(state), 1e-3
         for _ in range(level.steps):
             progress("fit", done, total)
             done += 1
-            normal, gradient = problem.linearise(state)
-            trial, trial_cost = state, cost
-            while trial_cost >= cost and damping < 1e6:
-                step = np.linalg.solve(normal + damping * np.diag(np.diag(normal)), gradient)
-                trial = state.moved(step * prior)
-                trial_cost = problem.cost(trial)
-                damping = max(damping / 9, 1e-9) if trial_cost < cost else damping * 9
-            if trial_cost >= cost:
-                break
-            gained, state, cost = cost - trial_cost, trial, trial_cost
-            if gained < level.enough * cost:
+            slopes = likelihood.linearise(state)
+            before = here.cost
+            state, here, damping = _descend(likelihood, slopes, state, here, damping, level.enough)
+            if before - here.cost <= max(_SETTLED, level.enough * here.cost):
                 break
     progress("fit", total, total)
-    return _found(design, state, normal, problem, done)
+    return _found(design, state, slopes, likelihood, done)
+
+
+def _descend(
+    likelihood: Likelihood, slopes: Slopes, state: State, here: Comparison, damping: float, enough: float
+) -> tuple[State, Comparison, float]:
+    """Levenberg–Marquardt steps along one linearisation, until it has no more to give."""
+    prior, normal = likelihood.prior, slopes.normal
+    for _ in range(_REUSE):
+        downhill = slopes.descent(here, state, prior)
+        step = np.linalg.solve(normal + damping * np.diag(np.diag(normal)), downhill)
+        if step @ downhill <= max(_SETTLED / 2, enough * here.cost / 2):
+            break
+        trial = state.moved(step * prior)
+        there = likelihood.compare(trial)
+        if there.cost < here.cost:
+            state, here, damping = trial, there, max(damping / 9, 1e-9)
+        else:
+            damping *= 9
+    return state, here, damping
 
 
 def _aimed(plate: Plate, views: Sequence[View], spots: Sequence[Merged]) -> State:
@@ -153,105 +173,17 @@ def _prior(tolerances: Tolerances, spec: OpticsSpec, views: int) -> NDArray[np.f
     """Standard deviations of all parameters."""
     weights = np.array([noll_to_nm(j)[0] ** -1.0 for j in FORM_MODES])
     form = tolerances.form * weights / np.sqrt(np.sum(weights**2))
-    build = [tolerances.decentre, tolerances.decentre, tolerances.rotation, tolerances.spacing]
+    plate = [tolerances.decentre, tolerances.decentre, tolerances.rotation]
+    bench = [tolerances.spacing, tolerances.aperture, tolerances.source]
     shift = 20 * spec.sensor.pitch
-    return np.concatenate([build, form, np.full(2 * views, shift)])
+    return np.concatenate([plate, bench, form, np.full(2 * views, shift)])
 
 
-@dataclass(frozen=True)
-class _Problem:
-    """The measured spots in blocks of one size."""
-
-    plate: Plate
-    views: Sequence[View]
-    spots: Sequence[Merged]
-    prior: NDArray[np.float64]
-    level: _Level
-
-    def cost(self, state: State) -> float:
-        """χ² of light and prior."""
-        built = BuiltOptic(self.plate, state, self.views[0].side, every=self.level.every)
-        cost = float(np.sum((state.vector / self.prior) ** 2))
-        for index, view in enumerate(self.views):
-            data, error = self._data(index)
-            model = blocks(built.mosaic(index, view) * self._seen(index), self.level.block)
-            for plane in range(4):
-                residual, _ = _project(data[plane], model[plane], error[plane], None)
-                cost += float(residual @ residual)
-        return cost
-
-    def linearise(self, state: State) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Normal matrix and its right-hand side, prior included, for parameters in standard deviations of the prior."""
-        built = BuiltOptic(self.plate, state, self.views[0].side, every=self.level.every)
-        normal = np.eye(len(self.prior))
-        right = -state.vector / self.prior
-        shared = len(SHARED)
-        for index, view in enumerate(self.views):
-            data, error = self._data(index)
-            mosaic, changes = built.mosaic_and_slopes(index, view)
-            model = blocks(mosaic * self._seen(index), self.level.block)
-            slopes = blocks(changes * self._seen(index), self.level.block)
-            own = np.r_[np.arange(shared), shared + 2 * index, shared + 2 * index + 1]
-            for plane in range(4):
-                residual, jacobian = _project(data[plane], model[plane], error[plane], slopes[:, plane])
-                jacobian *= self.prior[own, None]
-                normal[np.ix_(own, own)] += jacobian @ jacobian.T
-                right[own] += jacobian @ residual
-        return normal, right
-
-    def _seen(self, index: int) -> NDArray[np.bool_]:
-        return np.isfinite(self.spots[index].rate)
-
-    def _data(self, index: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Measured light in blocks and its standard error [plane, y, x]."""
-        spot = self.spots[index]
-        data = blocks(np.nan_to_num(spot.rate), self.level.block)
-        variance = blocks(np.nan_to_num(spot.variance), self.level.block)
-        worst = variance.max()  # for blocks where nothing was measured
-        twin = (self.level.model_error * data) ** 2 + (HALO_ERROR * data.max()) ** 2
-        error = np.sqrt(np.where(variance > 0, variance, worst) + twin)
-        return data, error
-
-
-def _project(
-    data: NDArray[np.float64],
-    model: NDArray[np.floating],
-    error: NDArray[np.float64],
-    slopes: NDArray[np.floating] | None,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Residual, and derivative of the prediction, in standard errors, free of brightness and background.
-
-    Brightness and background are fitted to `model`; then their directions are taken out of residual and slopes.
-    """
-    weight = (1 / error).ravel()
-    span = np.stack([model.ravel() * weight, weight], axis=1)
-    basis, triangle = np.linalg.qr(span)
-    target = data.ravel() * weight
-    inner = basis.T @ target
-    residual = target - basis @ inner
-    if slopes is None:
-        return residual, np.zeros((0, residual.size))
-    brightness = np.linalg.solve(triangle, inner)[0]
-    jacobian = slopes.reshape(len(slopes), -1) * (weight * brightness)
-    jacobian = jacobian - (jacobian @ basis) @ basis.T
-    return residual, jacobian
-
-
-def blocks(mosaic: NDArray[np.floating], block: int) -> NDArray[np.float64]:
-    """Light of each plane of the Bayer cell in blocks of `block`² cells: [..., plane, y, x]; an incomplete
-    rim is left out."""
-    planes = np.stack([mosaic[(..., *cell)] for cell in cells()], axis=-3).astype(np.float64)
-    count = planes.shape[-1] // block
-    first = (planes.shape[-1] - count * block) // 2
-    kept = planes[..., first : first + count * block, first : first + count * block]
-    return kept.reshape(*kept.shape[:-2], count, block, count, block).sum((-1, -3))
-
-
-def _found(
-    design: Optic, state: State, normal: NDArray[np.float64], problem: _Problem, steps: int
-) -> AsBuilt:
-    built = BuiltOptic(problem.plate, state, problem.views[0].side)
-    covariance = np.linalg.inv(normal) * np.outer(problem.prior, problem.prior)
+def _found(design: Optic, state: State, slopes: Slopes, likelihood: Likelihood, steps: int) -> AsBuilt:
+    built = BuiltOptic(likelihood.plate, state, likelihood.views[0].side)
+    scale = np.outer(likelihood.prior, likelihood.prior)
+    covariance = np.linalg.inv(slopes.normal) * scale
+    bound = np.sqrt(np.diag(np.linalg.inv(slopes.photons) * scale))
     errors = np.sqrt(np.diag(covariance))
     correlation = covariance / np.outer(errors, errors)
     shared = len(SHARED)
@@ -262,8 +194,8 @@ def _found(
         if abs(correlation[a, b]) > _CONFUSED
     ]
     residuals, predicted = [], []
-    for index, view in enumerate(problem.views):
-        spot = problem.spots[index]
+    for index, view in enumerate(likelihood.views):
+        spot = likelihood.spots[index]
         prediction = brightened(built.mosaic(index, view), spot)
         off = np.nan_to_num(spot.rate - prediction)
         residuals.append(float(np.linalg.norm(off) / np.linalg.norm(np.nan_to_num(spot.rate))))
@@ -271,10 +203,13 @@ def _found(
     return AsBuilt(
         optic=as_optic(design, state),
         parameters={
-            name: (float(value), float(error))
-            for name, value, error in zip(SHARED, state.shared, errors[:shared], strict=True)
+            name: Found(float(value), float(error), float(least))
+            for name, value, error, least in zip(
+                SHARED, state.shared, errors[:shared], bound[:shared], strict=True
+            )
         },
         state=state,
+        covariance=covariance[:shared, :shared],
         wavefront_error=_form_uncertainty(design, state, covariance[:shared, :shared]),
         confused=confused,
         residual=residuals,
@@ -295,8 +230,8 @@ def brightened(mosaic: NDArray[np.floating], spot: Merged) -> NDArray[np.float64
 
 
 def surface_difference(first: Optic, second: Optic) -> NDArray[np.float64]:
-    """Height of `first` over `second` inside the stop, piston and tilt taken out [y, x], metres; NaN outside."""
-    return _levelled(first.height - second.height, first.spec)
+    """Height of `first` over `second` inside its stop, piston and tilt taken out [y, x], metres; NaN outside."""
+    return _levelled(_on_grid(first, second) - second.height, second.spec)
 
 
 def wavefront_difference(
@@ -304,17 +239,26 @@ def wavefront_difference(
 ) -> NDArray[np.float64]:
     """Optical path through `first` less the one through `second` for a point on axis, piston and tilt taken out.
 
-    [y, x] in metres, NaN outside the stop. Unlike the surface alone it counts focus: the sensor's spacing and a
-    defocus of the surface, which light can hardly tell apart, are one error here.
+    [y, x] in metres on the second's grid, NaN outside its stop. Unlike the surface alone it counts focus: the sensor's
+    spacing and a defocus of the surface, which light can hardly tell apart, are one error here.
     """
+    x, y = pupil_positions(second.spec)
 
-    def path(optic: Optic) -> NDArray[np.float64]:
-        refraction = optic.spec.mask.material.index(wavelength) - 1
-        return refraction * optic.height + fixed_path(
-            optic.spec, *pupil_positions(optic.spec), depth, (0.0, 0.0)
-        )
+    def path(height: NDArray[np.float64], spec: OpticsSpec) -> NDArray[np.float64]:
+        return (spec.mask.material.index(wavelength) - 1) * height + fixed_path(spec, x, y, depth, (0.0, 0.0))
 
-    return _levelled(path(first) - path(second), first.spec)
+    return _levelled(
+        path(_on_grid(first, second), first.spec) - path(second.height, second.spec), second.spec
+    )
+
+
+def _on_grid(optic: Optic, other: Optic) -> NDArray[np.float64]:
+    """The height map of `optic` at the points of the other's."""
+    if optic.spec.pupil == other.spec.pupil:
+        return optic.height
+    where = plate_positions(optic.spec, *pupil_positions(other.spec), (0.0, 0.0), 0.0)
+    height: NDArray[np.float64] = map_coordinates(optic.height, where, order=3, mode="nearest")
+    return height
 
 
 def _levelled(surface: NDArray[np.float64], spec: OpticsSpec) -> NDArray[np.float64]:
@@ -332,7 +276,7 @@ def _form_uncertainty(design: Optic, state: State, covariance: NDArray[np.float6
     here = as_optic(design, state)
     slopes = []
     for name in SHARED:
-        step = {"decentre x": 1e-6, "decentre y": 1e-6, "rotation": 1e-4, "spacing": 1e-6}.get(name, 1e-9)
+        step = STEP.get(name, 1e-9)
         change = surface_difference(as_optic(design, state.nudged(name, step)), here)[thin, thin]
         slopes.append(change[np.isfinite(change)] / step)
     stacked = np.stack(slopes)
@@ -348,5 +292,7 @@ def as_optic(design: Optic, state: State) -> Optic:
             decentre=(state["decentre x"], state["decentre y"]),
             rotation=state["rotation"],
             spacing=state["spacing"],
+            aperture=state["aperture"],
+            source=state["source"],
         ),
     )

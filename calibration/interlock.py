@@ -9,9 +9,10 @@ too plain, counts as doubt, and doubt as absent.
 It tells optics apart, not intentions: a blurred print held before a bare sensor passes.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
+import scipy.fft
 from numpy.typing import NDArray
 
 from opticaldr.artefacts.bundle import Interlock
@@ -53,43 +54,65 @@ def stop_band(bank: NDArray[Any], shape: tuple[int, int], limit: float) -> NDArr
     return np.asarray(band)
 
 
-def stop_band_fraction(
-    frame: NDArray[Any], band: NDArray[np.bool_], interlock: Interlock
-) -> tuple[float, float]:
-    """Fraction of the frame's spectral energy in the stop band, and how certain it is.
+class StopBand:
+    """The statistic for frames of one shape, with everything that does not depend on the frame worked out.
 
     Args:
-        frame: superpixels, linear RGB in fractions of full scale, ``[3, y, x]``.
         band: from `stop_band`.
-        interlock: gives the noise model.
-
-    Returns:
-        The fraction (mean and expected noise taken off; a little below zero at times) and the contrast: the
-        frame's energy over the standard deviation of the noise energy in the band.
+        interlock: gives the noise model and the thresholds.
+        columns: of a frame (``band`` leaves open whether they are even).
     """
-    frame = np.asarray(frame, dtype=np.float64)
-    window = np.outer(np.hanning(frame.shape[1] + 2)[1:-1], np.hanning(frame.shape[2] + 2)[1:-1])
-    mean = (frame * window).sum(axis=(1, 2), keepdims=True) / window.sum()
-    energy = np.abs(np.fft.rfft2((frame - mean) * window)) ** 2
-    electrons, read_noise = (np.array(v)[:, None, None] for v in (interlock.electrons, interlock.read_noise))
-    variance = np.maximum(frame, 0) / electrons + (read_noise / electrons) ** 2
-    noise = (variance * window**2).sum(axis=(1, 2))
-    twice = _multiplicity(frame.shape[2])
-    stopped = float(((energy - noise[:, None, None]) * (band * twice)).sum())
-    total = float(((energy - noise[:, None, None]) * twice).sum())
-    # Noise energy is exponentially distributed: its deviation equals its mean, in every independent bin. A
-    # Hann window correlates neighbours, which leaves (3/2)² times as few independent ones along the two
-    # axes together.
-    spread = float(np.sqrt((noise[:, None, None] ** 2 * (band * twice**2)).sum()) * 1.5)
-    return stopped / max(total, 1e-30), total / spread
 
+    def __init__(self, band: NDArray[np.bool_], interlock: Interlock, columns: int) -> None:
+        shape = band.shape[0], columns
+        twice = _multiplicity(columns)
+        window = np.outer(*(np.hanning(side + 2)[1:-1] for side in shape))
+        self._interlock = interlock
+        self._window = window.astype(np.float32)
+        self._mean_weights = (window / window.sum()).astype(np.float32)
+        self._energy_weights = (window**2).astype(np.float32)
+        # A complex spectrum seen as reals has each frequency twice, side by side.
+        self._stopped = np.repeat(band * twice, 2, axis=1).astype(np.float32)
+        self._stopped_frequencies = float((band * twice).sum())
+        # Noise energy is exponentially distributed: its deviation equals its mean, in every independent bin. A
+        # Hann window correlates neighbours, which leaves (3/2)² times as few independent ones along the two
+        # axes together.
+        self._spread = 1.5 * float((band * twice**2).sum()) ** 0.5
+        self._gains = 1 / np.array(interlock.electrons)
+        self._floor = (np.array(interlock.read_noise) * self._gains) ** 2 * float((window**2).sum())
 
-def judge(frame: NDArray[Any], band: NDArray[np.bool_], interlock: Interlock) -> Verdict:
-    """Whether a frame ``[3, y, x]`` was taken through the calibrated mask."""
-    fraction, contrast = stop_band_fraction(frame, band, interlock)
-    if not np.isfinite(frame).all() or contrast < interlock.floor:
-        return "doubt"
-    return "in place" if fraction <= interlock.ceiling else "absent"
+    @classmethod
+    def of(cls, bank: NDArray[Any], shape: tuple[int, int], interlock: Interlock) -> Self:
+        """The stop band of PSFs at superpixels ``[..., y, x]``, for frames of ``shape``."""
+        return cls(stop_band(bank, shape, interlock.transfer_limit), interlock, shape[1])
+
+    def fraction(self, frame: NDArray[Any]) -> tuple[float, float]:
+        """Fraction of a frame's spectral energy in the stop band, and how certain it is.
+
+        Args:
+            frame: superpixels, linear RGB in fractions of full scale, ``[3, y, x]``.
+
+        Returns:
+            The fraction (mean and expected noise taken off; a little below zero at times) and the contrast:
+            the frame's energy over the standard deviation of the noise energy in the band.
+        """
+        frame = np.asarray(frame, np.float32)
+        mean = np.einsum("kyx,yx->k", frame, self._mean_weights)
+        centred = (frame - mean[:, None, None]) * self._window
+        spectrum = scipy.fft.rfft2(centred).view(np.float32)
+        noise = self._gains * np.einsum("kyx,yx->k", np.maximum(frame, 0), self._energy_weights) + self._floor
+        size = centred[0].size
+        stopped = float(np.einsum("kyx,kyx,yx->", spectrum, spectrum, self._stopped))
+        stopped -= float(noise.sum()) * self._stopped_frequencies
+        total = size * (float(np.vdot(centred, centred)) - float(noise.sum()))  # Parseval
+        return stopped / max(total, 1e-30), total / (float(np.linalg.norm(noise)) * self._spread)
+
+    def judge(self, frame: NDArray[Any]) -> Verdict:
+        """Whether a frame ``[3, y, x]`` was taken through the calibrated mask."""
+        fraction, contrast = self.fraction(frame)
+        if not np.isfinite(fraction) or contrast < self._interlock.floor:
+            return "doubt"
+        return "in place" if fraction <= self._interlock.ceiling else "absent"
 
 
 def derive_interlock(bank: NDArray[Any], sensor: SensorSpec) -> Interlock:

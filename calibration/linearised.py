@@ -25,7 +25,7 @@ from scipy.fft import ifft2
 from scipy.ndimage import map_coordinates, spline_filter
 from threadpoolctl import threadpool_limits
 
-from opticaldr.hardware.as_built import FORM_MODES, plate_positions, respaced
+from opticaldr.hardware.as_built import FORM_MODES, PINHOLE, plate_positions, respaced, stopped
 from opticaldr.hardware.cameras.pixels import pixel_integrals
 from opticaldr.models.optics import Optic, OpticsSpec, PupilSpec, bayer_masks, zernike
 from opticaldr.models.optics.geometry import centred
@@ -34,14 +34,25 @@ from opticaldr.models.optics.quadrature import aperture_weights
 
 PLATE = ("decentre x", "decentre y", "rotation")
 FORM = tuple(f"Z{j}" for j in FORM_MODES)
-SHARED = (*PLATE, "spacing", *FORM)
+SHARED = (*PLATE, "spacing", "aperture", "source", *FORM)
 """Names of the parameters that all views share; after them come shift x and shift y of every view."""
 
 SPARE = 1.2
 """Samples a pixel beyond the fringes that fit on it; pixels blur what that leaves unresolved."""
 
 _BATCH = 8  # derivatives transformed together
-_STEP = {"decentre x": 1e-6, "decentre y": 1e-6, "rotation": 2e-4, "spacing": 1e-6}
+STEP = {
+    "decentre x": 1e-6,
+    "decentre y": 1e-6,
+    "rotation": 2e-4,
+    "spacing": 1e-6,
+    "aperture": 1e-3,
+    "source": 2e-6,
+}
+_SCALE = (
+    "spacing",
+    "aperture",
+)  # change the pupil's grid or rim as well as its phase: slopes are differences
 
 
 @dataclass(frozen=True)
@@ -130,21 +141,23 @@ class BuiltOptic:
         self.state = state
         self.side = side
         self.every = every
-        self.spec = respaced(plate.spec, state["spacing"])
+        self.spec = stopped(respaced(plate.spec, state["spacing"]), state["aperture"])
 
     def mosaic(self, index: int, view: View) -> NDArray[np.float32]:
         """Energy fractions at the raw pixels of view number `index`, behind their filters [y, x], before any
         cross-talk."""
+        blur = self._blur(view)
         return _sum(
-            pupil.seen(_power(ifft2(pupil.field(view, self.state.shifts[index]), norm="forward")))
+            pupil.seen(_power(ifft2(pupil.field(view, self.state.shifts[index]), norm="forward")), blur)
             for pupil in self._pupils
         )
 
     def mosaic_and_slopes(self, index: int, view: View) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """`mosaic`, and its derivatives [parameter, y, x] by `SHARED` and by this view's shift (x, y)."""
         shift = self.state.shifts[index]
-        spacing = SHARED.index("spacing")
-        others = [parameter for parameter in range(len(SHARED) + 2) if parameter != spacing]
+        blur, wider = self._blur(view), self._blur(view, STEP["source"])
+        apart = [SHARED.index(name) for name in (*_SCALE, "source")]
+        others = [parameter for parameter in range(len(SHARED) + 2) if parameter not in apart]
 
         def part(pupil: _Pupil) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
             field = pupil.field(view, shift)
@@ -155,22 +168,31 @@ class BuiltOptic:
                 spread = ifft2(pupil.slopes[start : start + _BATCH] * field, norm="forward", overwrite_x=True)
                 change = amplitude.real * spread.real
                 change += amplitude.imag * spread.imag
-                slopes[others[start : start + _BATCH]] = pupil.seen(2 * change)
-            return pupil.seen(_power(amplitude)), slopes
+                slopes[others[start : start + _BATCH]] = pupil.seen(2 * change, blur)
+            power = _power(amplitude)
+            seen = pupil.seen(power, blur)
+            slopes[SHARED.index("source")] = (pupil.seen(power, wider) - seen) / STEP["source"]
+            return seen, slopes
 
         # Wavelengths side by side, one on each core: most of the time goes into FFTs, which run without the GIL.
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as cores, threadpool_limits(1, user_api="blas"):
             parts = list(cores.map(part, self._pupils))
         mosaic, slopes = (_sum(iter(maps)) for maps in zip(*parts, strict=True))
-        # Spacing changes the scale of the PSF as well as its phase: a difference is simpler, and as exact.
-        slopes[spacing] = (self._respaced.mosaic(index, view) - mosaic) / _STEP["spacing"]
+        for name in _SCALE:
+            slopes[SHARED.index(name)] = (self._nudged[name].mosaic(index, view) - mosaic) / STEP[name]
         return mosaic, slopes
 
+    def _blur(self, view: View, wider: float = 0.0) -> float:
+        """Standard deviation, in pixels, of the pinhole's image: a quarter of its diameter, as of any even disc."""
+        diameter = max(PINHOLE + self.state["source"], 0.0) + wider
+        return diameter / 4 * self.spec.sensor_distance / view.depth / self.spec.sensor.pitch
+
     @cached_property
-    def _respaced(self) -> BuiltOptic:
-        return BuiltOptic(
-            self.plate, self.state.nudged("spacing", _STEP["spacing"]), self.side, every=self.every
-        )
+    def _nudged(self) -> dict[str, BuiltOptic]:
+        return {
+            name: BuiltOptic(self.plate, self.state.nudged(name, STEP[name]), self.side, every=self.every)
+            for name in _SCALE
+        }
 
     @cached_property
     def _pupils(self) -> list[_Pupil]:
@@ -189,21 +211,22 @@ class _Pupil:
         self.refraction = spec.mask.material.index(self.wavelength) - 1
         self.spec, self.plate, self.state = spec, plate, state
         # No fringe of |U|² is finer than λz/D. With p samples a pixel, f fringes a pixel pass for p − f.
-        fringes = sensor.pitch * spec.pupil.diameter / (self.wavelength * nominal)
+        stop, radius = spec.pupil, plate.spec.pupil.diameter / 2
+        fringes = 2 * sensor.pitch * radius / (self.wavelength * nominal)
         parts = int(np.ceil(fringes + SPARE))
         count = side * parts
         pitch = self.wavelength * nominal / (side * sensor.pitch)
         self.axis = centred(count, pitch)
         self.x, self.y = np.meshgrid(self.axis, self.axis)
-        self.basis = _form_basis(count, round(pitch / (spec.pupil.diameter / 2), 12))
+        self.basis = _form_basis(count, round(pitch / radius, 12))
         path = self.refraction * (
             self._plate(state) + np.tensordot(state.form.astype(np.float32), self.basis, axes=1)
         )
         middle = np.exp(-1j * np.pi * (count - 1) / count * np.arange(count))  # both grids are centred
-        stop = _stop(spec.pupil, count, pitch)
-        stop = stop * np.outer(middle, middle) / (count * np.sqrt(np.sum(stop**2)))
-        self.mask = stop * np.exp(2j * np.pi / self.wavelength * path)
-        self.integral = pixel_integrals(side, count, spec.sensor_distance / nominal / parts)
+        weights = _stop(stop, count, pitch)
+        self.mask = weights * np.outer(middle, middle) / (count * np.sqrt(np.sum(weights**2)))
+        self.mask *= np.exp(2j * np.pi / self.wavelength * path)
+        self.grid = side, count, spec.sensor_distance / nominal / parts
         masks = bayer_masks(sensor.bayer, side, side)
         self.share = np.tensordot(spec.spectral_weights[:, number], masks, axes=1).astype(np.float32)
 
@@ -215,17 +238,18 @@ class _Pupil:
 
     @cached_property
     def slopes(self) -> NDArray[np.float32]:
-        """Derivatives of the optical path [parameter, y, x] by `SHARED` without spacing, and by the shift (x, y)."""
+        """Derivatives of the optical path [parameter, y, x] by plate, form and shift (x, y)."""
         here = self._plate(self.state)
-        plate = [(self._plate(self.state.nudged(name, _STEP[name])) - here) / _STEP[name] for name in PLATE]
+        plate = [(self._plate(self.state.nudged(name, STEP[name])) - here) / STEP[name] for name in PLATE]
         tilt = -np.stack([self.x, self.y]) / self.spec.sensor_distance
         return np.concatenate(
             [self.refraction * np.stack(plate), self.refraction * self.basis, tilt], dtype=np.float32
         )
 
-    def seen(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """This wavelength's part of the mosaic, of a map [..., y, x] on the FFT's grid."""
-        pixels = self.integral @ samples @ self.integral.T
+    def seen(self, samples: NDArray[np.float32], blur: float) -> NDArray[np.float32]:
+        """This wavelength's part of the mosaic, of a map [..., y, x] on the FFT's grid, blurred by `blur` pixels."""
+        integral = pixel_integrals(*self.grid, blur=blur)
+        pixels = integral @ samples @ integral.T
         return np.asarray(pixels * self.share, dtype=np.float32)
 
     def _plate(self, state: State) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ from typing import Literal, Self
 import numpy as np
 
 from opticaldr.firmware_interface import Board, SimulatedBoard
-from opticaldr.hardware.as_built import BuildErrors, build
+from opticaldr.hardware.as_built import PINHOLE, BuildErrors, build
 from opticaldr.hardware.cameras import Camera, FlatPanel, SimulatedCamera
 from opticaldr.hardware.rig import RigSpec
 from opticaldr.hardware.world import World
@@ -101,6 +101,7 @@ def _hidden_world(spec: RigSpec, design: Optic, seed: int) -> World:
         optic=build(design, errors),
         stage_origin=spec.stage.origin,
         source_offset=(float(offset_x), float(offset_y)),
+        source_diameter=PINHOLE + errors.source,
         source_drift=spec.simulation.source_drift,
         stray_irradiance=spec.simulation.stray_irradiance,
     )

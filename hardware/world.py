@@ -93,6 +93,7 @@ class World:
         seed: fixes the phase of every slow drift.
         paced: let simulated time pass no faster than real time (for people to watch).
         now: simulated seconds since the world began.
+        epoch: moment of the slow drifts at which the world began, seconds.
         stage: the depth axis.
         stage_origin: depth of the point source (metres from the pupil) with the carriage on the low switch.
         source_offset: lateral position (x, y) of the point source from the optical axis, metres; on a
@@ -100,6 +101,7 @@ class World:
         source_drive: commanded fraction 0 … 1 of full power.
         source_full_intensity: radiant intensity at full drive, watts per steradian, spread evenly over the
             colours (a 50 µm pinhole before a 3·10⁵ W m⁻² sr⁻¹ LED gives about 6·10⁻⁴).
+        source_diameter: of the evenly lit pinhole, metres.
         source_drift: peak relative drift of the source around its nominal power.
         stray_irradiance: ambient light reaching the sensor through the optics, W/m² in the sensor plane.
         shutter_command: whether the shutter blade is asked to be open.
@@ -121,11 +123,13 @@ class World:
     seed: int = 0
     paced: bool = False
     now: float = 0.0
+    epoch: float = 0.0
     stage: Stage = field(default_factory=Stage)
     stage_origin: float = 0.35
     source_offset: tuple[float, float] = (0.0, 0.0)
     source_drive: float = 0.0
     source_full_intensity: float = 6e-4
+    source_diameter: float = 0.0
     source_drift: float = 0.01
     stray_irradiance: float = 0.0
     shutter_command: bool = False
@@ -250,5 +254,5 @@ class World:
     def _wander(self, quantity: int) -> float:
         """A slow drift in -1 … 1 that is a function of time alone, however time was cut into steps."""
         turns = zip(_DRIFT_PERIODS, self._phases[quantity], strict=True)
-        terms = (math.sin(2 * math.pi * self.now / period + phase) for period, phase in turns)
+        terms = (math.sin(2 * math.pi * (self.epoch + self.now) / period + phase) for period, phase in turns)
         return sum(terms) / len(_DRIFT_PERIODS)

@@ -9,7 +9,9 @@ from opticaldr.models.optics.geometry import centred
 
 
 @lru_cache(maxsize=16)
-def pixel_integrals(pixels: int, samples: int, spacing: float, offset: float = 0.0) -> NDArray[np.float32]:
+def pixel_integrals(
+    pixels: int, samples: int, spacing: float, offset: float = 0.0, blur: float = 0.0
+) -> NDArray[np.float32]:
     """Light on each pixel by the trigonometric interpolation through the samples: a matrix [pixel, sample].
 
     A sample is the light on its own share of the row, irradiance times `spacing`. Exact for every fringe
@@ -22,8 +24,10 @@ def pixel_integrals(pixels: int, samples: int, spacing: float, offset: float = 0
         samples: how many.
         spacing: pixels from one sample to the next.
         offset: where the samples' centre lies, in pixels.
+        blur: standard deviation of a Gaussian that the light is spread by before, in pixels.
     """
     frequency = np.fft.fftfreq(samples, spacing)  # cycles a pixel
     seen = np.exp(2j * np.pi * np.outer(centred(pixels, 1.0), frequency)) * np.sinc(frequency)
+    seen *= np.exp(-2 * (np.pi * blur * frequency) ** 2)
     given = np.exp(-2j * np.pi * np.outer(frequency, centred(samples, spacing) + offset))
     return ((seen @ given).real / (samples * spacing)).astype(np.float32)

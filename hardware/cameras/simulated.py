@@ -14,6 +14,8 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.fft import irfft2, rfft2
+from scipy.special import j1
 
 from opticaldr.errors import Refusal
 from opticaldr.hardware.cameras.camera import CameraInfo, RawFrame
@@ -166,8 +168,8 @@ class SimulatedCamera:
     def _spot(self) -> NDArray[np.float32]:
         """Electrons a second [y, x] for one watt per steradian at the source's true place."""
         world, optic = self.world, self._optic
-        seen = ("spot", id(optic), world.depth, world.source_offset)
-        return self._once(seen, lambda: point_response(optic, world.depth, world.source_offset))
+        place = world.depth, world.source_offset, world.source_diameter
+        return self._once(("spot", id(optic), *place), lambda: point_response(optic, *place))
 
     def _image(self, subject: Subject) -> NDArray[np.float32]:
         """Fractions of full well in the nominal exposure, at raw pixels behind their filters [y, x]."""
@@ -217,10 +219,12 @@ def electrons_per_joule(spec: OpticsSpec) -> NDArray[np.float64]:
     return np.array([efficiency.red, efficiency.green, efficiency.blue]) @ share / energy
 
 
-def point_response(optic: Optic, depth: float, offset: tuple[float, float]) -> NDArray[np.float32]:
-    """Electrons a second [y, x] that a point source of 1 W/sr, `offset` (x, y) metres off axis, leaves at raw pixels.
+def point_response(
+    optic: Optic, depth: float, offset: tuple[float, float], diameter: float = 0.0
+) -> NDArray[np.float32]:
+    """Electrons a second [y, x] that a source of 1 W/sr, `offset` (x, y) metres off axis, leaves at raw pixels.
 
-    The spot lies where the chief ray lands.
+    The source is a point, or an evenly lit disc of `diameter` metres. The spot lies where the chief ray lands.
     """
     spec = optic.spec
     sensor, fine = spec.sensor, _SUBPIXELS
@@ -239,6 +243,9 @@ def point_response(optic: Optic, depth: float, offset: tuple[float, float]) -> N
     )
     spot = np.tensordot(spec.spectral_weights.astype(np.float32), spectrum, axes=1)
 
+    if diameter > 0:
+        spot = spread_over_disc(spot, diameter / depth * spec.sensor_distance / sensor.pitch * fine)
+
     # The window of whole pixels that is nearest to where the chief ray lands, and what is left over.
     chief = np.array(field) * spec.sensor_distance / sensor.pitch
     whole = np.round(chief).astype(int)
@@ -256,6 +263,17 @@ def point_response(optic: Optic, depth: float, offset: tuple[float, float]) -> N
     light *= (electrons_per_joule(spec) * solid_angle)[:, None, None].astype(np.float32)
     behind_filters: NDArray[np.float32] = share_charge(mosaic(light, sensor), sensor.crosstalk)
     return behind_filters
+
+
+def spread_over_disc(image: NDArray[np.float32], diameter: float) -> NDArray[np.float32]:
+    """The image [..., y, x] of an evenly lit disc of `diameter` pixels, from that of a point (its Airy spectrum)."""
+    rows, columns = image.shape[-2:]
+    across = np.pi * diameter * np.hypot(np.fft.fftfreq(rows)[:, None], np.fft.rfftfreq(columns))
+    across[0, 0] = 1.0
+    transfer = 2 * j1(across) / across
+    transfer[0, 0] = 1.0
+    spread: NDArray[np.float32] = irfft2(rfft2(image) * transfer.astype(np.float32), (rows, columns))
+    return spread
 
 
 def _mosaic_of(colour: NDArray[np.float64], sensor: SensorSpec) -> NDArray[np.float32]:
