@@ -69,8 +69,8 @@ class StopBand:
         window = np.outer(*(np.hanning(side + 2)[1:-1] for side in shape))
         self._interlock = interlock
         self._window = window.astype(np.float32)
-        self._mean_weights = (window / window.sum()).astype(np.float32)
-        self._energy_weights = (window**2).astype(np.float32)
+        self._mean_weights = (window / window.sum()).astype(np.float32).ravel()
+        self._energy_weights = (window**2).astype(np.float32).ravel()
         # A complex spectrum seen as reals has each frequency twice, side by side.
         self._stopped = np.repeat(band * twice, 2, axis=1).astype(np.float32)
         self._stopped_frequencies = float((band * twice).sum())
@@ -79,7 +79,9 @@ class StopBand:
         # axes together.
         self._spread = 1.5 * float((band * twice**2).sum()) ** 0.5
         self._gains = 1 / np.array(interlock.electrons)
-        self._floor = (np.array(interlock.read_noise) * self._gains) ** 2 * float((window**2).sum())
+        self._dark_noise = float(
+            ((np.array(interlock.read_noise) * self._gains) ** 2).sum() * (window**2).sum()
+        )
 
     @classmethod
     def of(cls, bank: NDArray[Any], shape: tuple[int, int], interlock: Interlock) -> Self:
@@ -87,7 +89,7 @@ class StopBand:
         return cls(stop_band(bank, shape, interlock.transfer_limit), interlock, shape[1])
 
     def fraction(self, frame: NDArray[Any]) -> tuple[float, float]:
-        """Fraction of a frame's spectral energy in the stop band, and how certain it is.
+        """Fraction of a frame's spectral energy in the stop band, all colours added up, and how certain it is.
 
         Args:
             frame: superpixels, linear RGB in fractions of full scale, ``[3, y, x]``.
@@ -97,15 +99,16 @@ class StopBand:
             the frame's energy over the standard deviation of the noise energy in the band.
         """
         frame = np.asarray(frame, np.float32)
-        mean = np.einsum("kyx,yx->k", frame, self._mean_weights)
-        centred = (frame - mean[:, None, None]) * self._window
-        spectrum = scipy.fft.rfft2(centred).view(np.float32)
-        noise = self._gains * np.einsum("kyx,yx->k", np.maximum(frame, 0), self._energy_weights) + self._floor
-        size = centred[0].size
-        stopped = float(np.einsum("kyx,kyx,yx->", spectrum, spectrum, self._stopped))
-        stopped -= float(noise.sum()) * self._stopped_frequencies
-        total = size * (float(np.vdot(centred, centred)) - float(noise.sum()))  # Parseval
-        return stopped / max(total, 1e-30), total / (float(np.linalg.norm(noise)) * self._spread)
+        light = np.maximum(frame.reshape(3, -1) @ self._energy_weights, 0)
+        noise = float(self._gains @ light) + self._dark_noise
+        grey = frame[0] + frame[1] + frame[2]
+        grey -= self._mean_weights @ grey.ravel()
+        grey *= self._window
+        spectrum = scipy.fft.rfft2(grey).view(np.float32)
+        np.square(spectrum, out=spectrum)
+        stopped = float(np.vdot(spectrum, self._stopped)) - noise * self._stopped_frequencies
+        total = grey.size * (float(np.vdot(grey, grey)) - noise)  # Parseval
+        return stopped / max(total, 1e-30), total / (noise * self._spread)
 
     def judge(self, frame: NDArray[Any]) -> Verdict:
         """Whether a frame ``[3, y, x]`` was taken through the calibrated mask."""

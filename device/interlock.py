@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from opticaldr.artefacts import Artefact
 from opticaldr.artefacts.bundle import PSF_BANK, BundleSpec, Interlock
-from opticaldr.calibration.interlock import stop_band, stop_band_fraction, superpixel_bank
+from opticaldr.calibration.interlock import StopBand, superpixel_bank
 
 PATIENCE = 2
 """Frames in a row without the optics, or without being judged, after which that is an event."""
@@ -43,11 +43,10 @@ class InterlockWatch:
 
     Args:
         interlock: noise model and thresholds.
-        band: spatial frequencies that the mask does not pass, from
-            `opticaldr.calibration.interlock.stop_band`.
+        band: the statistic, for frames of the camera's shape.
     """
 
-    def __init__(self, interlock: Interlock, band: NDArray[np.bool_]) -> None:
+    def __init__(self, interlock: Interlock, band: StopBand) -> None:
         self._interlock, self._band = interlock, band
         self._absent = self._unjudged = 0
         self._tripped = False
@@ -58,12 +57,12 @@ class InterlockWatch:
         with np.load(bundle.file(PSF_BANK)) as stored:
             bank = superpixel_bank(stored["psf"], spec.camera.binning)
         shape = spec.camera.rows // spec.camera.binning, spec.camera.columns // spec.camera.binning
-        return cls(spec.interlock, stop_band(bank, shape, spec.interlock.transfer_limit))
+        return cls(spec.interlock, StopBand.of(bank, shape, spec.interlock))
 
     def look(self, superpixels: NDArray[np.float32]) -> Verdict:
         """Judge one frame, linear RGB ``[3, y, x]``. What is not a number cannot be judged: it fails
         closed."""
-        fraction, contrast = stop_band_fraction(superpixels, self._band, self._interlock)
+        fraction, contrast = self._band.fraction(superpixels)
         margin = fraction / self._interlock.ceiling
         judged = bool(np.isfinite(margin)) and contrast >= self._interlock.floor
         absent = judged and margin > 1

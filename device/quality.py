@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,12 +28,12 @@ class QualityWatch:
     def look(self, superpixels: NDArray[np.float32]) -> Quality:
         """Flags of one frame: linear RGB in fractions of full scale, ``[3, y, x]``, sides of 8 and more."""
         flags = Quality(0)
-        level = float(superpixels.mean())
+        blocks = _block_means(superpixels)
+        level = float(blocks.mean())
         if level < DARK:
             flags |= Quality.DARK
-        if float((superpixels.max(axis=0) >= FULL_SCALE).mean()) > SATURATED:
+        if np.count_nonzero(superpixels.max(axis=0) >= FULL_SCALE) > SATURATED * superpixels[0].size:
             flags |= Quality.SATURATED
-        blocks = _block_means(superpixels)
         before = blocks if self._before is None else self._before
         if Quality.DARK not in flags and float(np.abs(blocks - before).mean()) > MOVING * level:
             flags |= Quality.MOVING
@@ -48,7 +50,14 @@ class QualityWatch:
 
 def _block_means(superpixels: NDArray[np.float32]) -> NDArray[np.float32]:
     """[3, y, x] to the means of 8 × 8 equal blocks; a remainder at the far edges is left out."""
-    rows, columns = (side // _BLOCKS for side in superpixels.shape[1:])
-    trimmed = superpixels[:, : rows * _BLOCKS, : columns * _BLOCKS]
-    means: NDArray[np.float32] = trimmed.reshape(3, _BLOCKS, rows, _BLOCKS, columns).mean((2, 4))
+    down, across = (_averaging(side) for side in superpixels.shape[1:])
+    means: NDArray[np.float32] = down @ superpixels @ across.T
     return means
+
+
+@lru_cache
+def _averaging(side: int) -> NDArray[np.float32]:
+    """What takes a row of pixels to the means of its blocks ``[block, pixel]``."""
+    wide = side // _BLOCKS
+    rows = np.eye(_BLOCKS, dtype=np.float32).repeat(wide, axis=1) / np.float32(wide)
+    return np.pad(rows, ((0, 0), (0, side - _BLOCKS * wide)))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from device_bundle import blurring_bank, small_clinic
 
-from opticaldr.calibration.interlock import derive_interlock, stop_band, superpixel_bank
+from opticaldr.calibration.interlock import StopBand, derive_interlock, superpixel_bank
 from opticaldr.device.interlock import InterlockWatch
 from opticaldr.device.quality import QualityWatch
 from opticaldr.device.records import MAX_LATENCY, Quality
@@ -83,7 +83,7 @@ def frame(scene, masked=True, light=1.0, seed=0):
 @pytest.fixture
 def watch():
     interlock = derive_interlock(PSF, SENSOR)
-    return InterlockWatch(interlock, stop_band(PSF, SENSOR.binned_shape, interlock.transfer_limit))
+    return InterlockWatch(interlock, StopBand.of(PSF, SENSOR.binned_shape, interlock))
 
 
 def test_frames_through_the_mask_are_trusted(watch, faces):
