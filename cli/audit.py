@@ -48,3 +48,33 @@ def verify(
         },
         as_json=as_json,
     )
+
+
+@app.command()
+def replay(
+    run: Annotated[Path, typer.Argument(help="Folder of a run that is stopped.")],
+    sink: Annotated[str, typer.Option(help="Which sink is to get entries again: fhir, mqtt …")],
+    since: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Index of the first entry to send again. Default: the first one that was refused for good.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Have entries delivered again at the next run; the sink knows repeats by their key."""
+    from opticaldr.artefacts import load_key
+    from opticaldr.cli.console import tell
+    from opticaldr.device.audit import AuditLog
+    from opticaldr.device.delivery import rewind
+    from opticaldr.device.run import KEY, LOG
+    from opticaldr.errors import Refusal
+
+    if not (run / LOG).is_file():
+        raise Refusal(f"there is no {LOG} in {run}", "name the folder of a run")
+    with AuditLog(run / LOG, load_key(run / KEY)) as log:
+        entries = rewind(log, sink, run, index=since)
+        log.append("replay", {"sink": sink, "since": since, "entries": entries})
+    tell({"sink": sink, "entries_to_send_again": entries}, as_json=as_json)

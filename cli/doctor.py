@@ -9,6 +9,7 @@ UNLOCKS = {
                "design, finetune, export, evaluate, demo"),
     "fab": (("gdstk", "trimesh", "tifffile", "x3pio"), "fabricate, inspect"),
     "slm": (("pygame",), "showing a pattern on an SLM"),
+    "clinic": (("fastapi", "uvicorn", "paho"), "the local page, delivery to MQTT"),
     "pi": (("picamera2",), "the Raspberry Pi camera (Debian package python3-picamera2)"),
 }  # fmt: skip
 BASE = (
