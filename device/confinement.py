@@ -155,7 +155,7 @@ def _enter_landlock() -> Iterator[str]:
     if _libc.prctl(38, 1, 0, 0, 0) != 0:
         yield "no_new_privs cannot be set"
     landlock.deny_everything()
-    yield from escapes.escapes(("read a file", "create a file", "open its own memory"))
+    yield from escapes.escapes(("read a file", "write to a file", "create a file", "open its own memory"))
     if landlock.interface_version() >= 4:
         yield from escapes.escapes(("connect over TCP",))
 

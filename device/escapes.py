@@ -11,6 +11,7 @@ import ctypes
 import errno
 import mmap
 import os
+import resource
 import socket
 import sys
 import tempfile
@@ -27,6 +28,9 @@ _SYSCALLS = {
     "sendmsg": (46, 211),
     "setresuid": (117, 147),
     "dup": (32, 23),
+    "shmget": (29, 194),
+    "shmctl": (31, 195),
+    "prctl": (157, 167),
 }
 _NOBODY_THERE = 0x7FFFFFFF
 _STOPPED = (errno.EPERM, errno.EACCES, errno.EAFNOSUPPORT)  # the last where a whole family of sockets is off
@@ -54,6 +58,10 @@ def _create_a_file() -> None:
 _SCRATCH = tempfile.gettempdir()  # found now: afterwards no directory can be looked at
 
 
+def _write_to_a_file() -> None:
+    os.close(os.open("/dev/null", os.O_WRONLY))
+
+
 def _connect_over_tcp() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as s:
         s.settimeout(1)
@@ -72,6 +80,24 @@ def _connect_to_a_unix_socket() -> None:
 def _keep_in_a_memory_file() -> None:
     name = ctypes.create_string_buffer(b"escape")
     os.close(_call("memfd_create", ctypes.addressof(name), 0))
+
+
+def _keep_in_shared_memory() -> None:
+    segment = _call("shmget", 0, 4096, 0o600)  # IPC_PRIVATE; it would outlive this process
+    _call("shmctl", segment, 0, 0)  # IPC_RMID
+
+
+def _send_over_udp() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.sendto(b"", ("127.0.0.1", 9))
+
+
+def _allow_core_dumps() -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, resource.getrlimit(resource.RLIMIT_CORE))
+
+
+def _be_dumpable() -> None:
+    _call("prctl", 4, _call("prctl", 3, 0, 0, 0, 0), 0, 0, 0)  # PR_SET_DUMPABLE, PR_GET_DUMPABLE
 
 
 def _execute() -> None:
@@ -100,9 +126,10 @@ def _make_memory_executable() -> None:
 
 ATTEMPTS: Mapping[str, Callable[[], object]] = {
     "read a file": _read_a_file,
+    "write to a file": _write_to_a_file,
     "create a file": _create_a_file,
     "connect over TCP": _connect_over_tcp,
-    "open a UDP socket": _open_a_socket(socket.AF_INET, socket.SOCK_DGRAM),
+    "send over UDP": _send_over_udp,
     "open a raw socket": _open_a_socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP),
     "open an IPv6 socket": _open_a_socket(socket.AF_INET6, socket.SOCK_STREAM),
     "open a packet socket": _open_a_socket(socket.AF_PACKET, socket.SOCK_RAW),
@@ -111,6 +138,7 @@ ATTEMPTS: Mapping[str, Callable[[], object]] = {
     "write to standard error": lambda: os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, b""),
     "duplicate a descriptor": lambda: os.close(_call("dup", 0)),
     "keep data in a memory file": _keep_in_a_memory_file,
+    "keep data in shared memory": _keep_in_shared_memory,
     "open its own memory": lambda: os.close(os.open("/proc/self/mem", os.O_RDONLY)),
     "execute a program": _execute,
     "fork": _fork,
@@ -120,6 +148,8 @@ ATTEMPTS: Mapping[str, Callable[[], object]] = {
     "signal a process": lambda: os.kill(os.getpid(), 0),
     "set up an io_uring": lambda: _call("io_uring_setup", 1, 0),
     "enter a new namespace": lambda: _call("unshare", 0),
+    "set its core dump limit": _allow_core_dumps,
+    "make itself dumpable": _be_dumpable,
     "become root": lambda: _call("setresuid", 0, 0, 0),
     "make memory executable": _make_memory_executable,
 }

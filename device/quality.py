@@ -51,13 +51,12 @@ class QualityWatch:
 def _block_means(superpixels: NDArray[np.float32]) -> NDArray[np.float32]:
     """[3, y, x] to the means of 8 × 8 equal blocks; a remainder at the far edges is left out."""
     down, across = (_averaging(side) for side in superpixels.shape[1:])
-    means: NDArray[np.float32] = down @ superpixels @ across.T
-    return means
+    return np.asarray(down @ superpixels @ across.T, np.float32)
 
 
 @lru_cache
 def _averaging(side: int) -> NDArray[np.float32]:
     """What takes a row of pixels to the means of its blocks ``[block, pixel]``."""
     wide = side // _BLOCKS
-    rows = np.eye(_BLOCKS, dtype=np.float32).repeat(wide, axis=1) / np.float32(wide)
-    return np.pad(rows, ((0, 0), (0, side - _BLOCKS * wide)))
+    rows = np.eye(_BLOCKS).repeat(wide, axis=1) / wide
+    return np.asarray(np.pad(rows, ((0, 0), (0, side - _BLOCKS * wide))), np.float32)

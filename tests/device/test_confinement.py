@@ -95,6 +95,73 @@ def test_a_protection_that_is_missing_is_found_by_trying(switched_off, noticed, 
     assert findings[noticed]
 
 
+DUMP = """
+import os, resource, sys
+from opticaldr.device import confinement
+from opticaldr.device.ring import FrameRing
+os.chdir(sys.argv[1])
+pipe = os.dup(1)
+resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+if sys.argv[2] == "confined":
+    confinement.confine(FrameRing(4, (64, 64)), [pipe])
+import ctypes; ctypes.string_at(0)
+"""
+
+
+def test_a_crash_leaves_no_core_dump(tmp_path):
+    tmp_path.chmod(0o777)
+
+    def dumped(how: str) -> bool:
+        crashed = subprocess.Popen(
+            [sys.executable, "-c", DUMP, str(tmp_path), how], stderr=subprocess.DEVNULL
+        )
+        _, status = os.waitpid(crashed.pid, 0)
+        crashed.returncode = status
+        assert os.WIFSIGNALED(status)
+        return os.WCOREDUMP(status)
+
+    if not dumped("free"):
+        pytest.skip("this machine dumps no core of any process, so there is nothing to forbid")
+    assert not dumped("confined")
+
+
+STEPS = {
+    "_forgo_core_dumps": (),
+    "_drop_privileges": ("become root", "open a raw socket", "open a packet socket"),
+    "_hide_memory": ("open its own memory",),
+    "_enter_landlock": ("read a file", "write to a file", "create a file"),
+    "_filter_calls": (
+        "send over UDP",
+        "pass a descriptor",
+        "execute a program",
+        "fork",
+        "set up an io_uring",
+    ),
+}
+
+
+@pytest.mark.parametrize("step", list(STEPS)[1:])
+def test_each_step_denies_what_the_steps_before_it_left_open(step):
+    earlier = [f"confinement.{name}()" for name in list(STEPS)[: list(STEPS).index(step)]]
+    argument = "[out], False" if step == "_filter_calls" else ""
+    script = f"""
+import json, os
+from opticaldr.device import confinement, escapes
+out = os.dup(1)
+flaws = [flaw for step in ({"".join(f"{call}, " for call in earlier)}) for flaw in step]
+if {step == "_hide_memory"}:  # a change of user has hidden it already
+    confinement._libc.prctl(4, 1, 0, 0, 0)
+before = escapes.escapes({STEPS[step]!r})
+flaws += confinement.{step}({argument})
+os.write(out, json.dumps([before, flaws, escapes.escapes({STEPS[step]!r})]).encode())
+os._exit(0)
+"""
+    before, flaws, after = json.loads(run_python(script))
+    only_root_may = STEPS["_drop_privileges"] if os.geteuid() != 0 else ()
+    assert before == [name for name in STEPS[step] if name not in only_root_may]
+    assert flaws == after == []
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has privileges to keep")
 def test_root_that_stays_root_is_noticed():
     findings = confined("confinement._drop_privileges.__globals__['os'].setresuid = lambda *a: None")
