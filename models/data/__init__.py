@@ -2,6 +2,8 @@
 
 from opticaldr.models.data.clips import Clip
 from opticaldr.models.data.colour import linear_to_srgb, srgb_bytes, srgb_to_linear
+from opticaldr.models.data.dataset import SPLITS, DataSet, IncompleteDataSet, Recording, Split, Take
+from opticaldr.models.data.opening import open_dataset
 from opticaldr.models.data.photographs import (
     FaceDetector,
     list_people,
@@ -9,16 +11,26 @@ from opticaldr.models.data.photographs import (
     read_photograph,
     scene_from_photograph,
 )
+from opticaldr.models.data.scenes import SceneCache, content_key
 from opticaldr.models.data.sources import Source, open_source
 from opticaldr.models.data.subjects import SimulatedSubjects
 
 __all__ = [
+    "SPLITS",
     "Clip",
+    "DataSet",
     "FaceDetector",
+    "IncompleteDataSet",
+    "Recording",
+    "SceneCache",
     "SimulatedSubjects",
     "Source",
+    "Split",
+    "Take",
+    "content_key",
     "linear_to_srgb",
     "list_people",
+    "open_dataset",
     "open_source",
     "read_people",
     "read_photograph",

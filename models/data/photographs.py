@@ -135,6 +135,14 @@ def scene_from_photograph(
     return np.asarray(cv2.resize(large, (size[1], size[0]), interpolation=cv2.INTER_AREA), np.float32)
 
 
+def place_landmarks(
+    landmarks: ArrayLike, by: ArrayLike, size: tuple[int, int], face_width: float
+) -> NDArray[np.float64]:
+    """Where landmarks ``[n, 2]`` of a photograph come to lie in the frame that ``by`` ``[5, 2]`` places it in."""
+    turn, offset = _similarity(np.asarray(by, np.float64), place_template(size, face_width))
+    return np.asarray(landmarks, np.float64) @ turn.T + offset
+
+
 def place_template(size: tuple[int, int], face_width: float) -> NDArray[np.float64]:
     """Where the five landmarks of an average, upright face lie in a frame, ``[5, 2]`` pixels (x, y)."""
     eyes = TEMPLATE[:2].mean(axis=0)
