@@ -6,6 +6,8 @@ ReLU only: it is what small processors and INT8 do best.
 import torch
 from torch import Tensor, nn
 
+from opticaldr.models.networks.parallel import BatchNorm2d
+
 
 class Standardise(nn.Module):
     """Make a frame independent of how bright and how contrasty it is.
@@ -28,7 +30,7 @@ class Convolution(nn.Sequential):
     def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
         super().__init__(
             nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False),
-            nn.BatchNorm2d(outputs),
+            BatchNorm2d(outputs),
             nn.ReLU(inplace=True),
         )
 
@@ -41,7 +43,7 @@ class Residual(nn.Module):
         self.body = nn.Sequential(
             Convolution(channels, channels),
             nn.Conv2d(channels, channels, 3, padding=1, bias=False),
-            nn.BatchNorm2d(channels),
+            BatchNorm2d(channels),
         )
 
     def forward(self, features: Tensor) -> Tensor:

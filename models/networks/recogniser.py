@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from opticaldr.models.networks.layers import Convolution, Residual, Standardise
+from opticaldr.models.networks.parallel import BatchNorm1d, Dropout
 
 Sampler = Callable[[torch.Generator], tuple[Tensor, Tensor]]
 Progress = Callable[[str, int, int], None]
@@ -41,9 +42,9 @@ class Recogniser(nn.Module):
         )
         self.project = nn.Sequential(
             nn.Flatten(),
-            nn.Dropout(0.2),
+            Dropout(0.2),
             nn.Linear(8 * width * (-(-size // 16)) ** 2, embedding, bias=False),
-            nn.BatchNorm1d(embedding),
+            BatchNorm1d(embedding),
         )
 
     def forward(self, frames: Tensor) -> Tensor:

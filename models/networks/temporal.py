@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from opticaldr.models.networks.parallel import Dropout
+
 BDI_MAXIMUM = 63
 
 
@@ -24,9 +26,10 @@ class TemporalHead(nn.Module):
         super().__init__()
         self.register_buffer("centre", torch.zeros(embedding))
         self.register_buffer("spread", torch.ones(embedding))
+        self.register_buffer("temper", torch.ones(()))
         self.project = nn.Linear(embedding, projections)
         self.estimate = nn.Sequential(
-            nn.Dropout(0.2), nn.Linear(3 * projections, hidden), nn.ReLU(), nn.Linear(hidden, 2)
+            Dropout(0.2), nn.Linear(3 * projections, hidden), nn.ReLU(), nn.Linear(hidden, 2)
         )
         with torch.no_grad():
             self.estimate[-1].weight.mul_(0.1)
@@ -39,12 +42,34 @@ class TemporalHead(nn.Module):
         spread = torch.sqrt((followed - mean[:, None]).square().mean(dim=1) + 1e-4)
         pace = (followed[:, 1:] - followed[:, :-1]).abs().mean(dim=1)
         score, width = self.estimate(torch.cat([mean, spread, pace], dim=1)).unbind(dim=1)
-        return BDI_MAXIMUM * torch.sigmoid(score), 1.0 + torch.exp(width.clamp(-4.0, 4.0))
+        return BDI_MAXIMUM * torch.sigmoid(score), self.temper * (1.0 + torch.exp(width.clamp(-4.0, 4.0)))
 
     def standardise(self, windows: Tensor) -> None:
         """Take centre and spread of the embeddings from training windows ``[n, t, embedding]``."""
         self.centre.copy_(windows.mean(dim=(0, 1)))
         self.spread.copy_(windows.std(dim=(0, 1)).clamp(min=1e-3))
+
+    @torch.no_grad()
+    def calibrate(self, windows: Tensor, score: Tensor) -> float:
+        """Scale sigma so that it is as large as the errors are on people who were not trained on.
+
+        The factor maximises the likelihood of their scores: the root mean square of error over sigma (for
+        regression what temperature scaling is for classes: Laves, Ihler, Fast, Kahrs & Ortmaier, MIDL 2020).
+
+        Args:
+            windows: embeddings ``[r, t, embedding]``.
+            score: ``[r]``.
+
+        Returns:
+            The factor.
+        """
+        training = self.training
+        self.eval()
+        mean, sigma = self(windows)
+        self.train(training)
+        factor = ((score - mean) / sigma).square().mean().sqrt()
+        self.temper.mul_(factor)
+        return float(factor)
 
 
 def gaussian_nll(mean: Tensor, sigma: Tensor, score: Tensor) -> Tensor:

@@ -1,26 +1,37 @@
 """Networks on disk: one safetensors file with network, head and the scale of the factors."""
 
+import json
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 
 from opticaldr.errors import Refusal
 from opticaldr.models.networks.compact import Compact
 from opticaldr.models.networks.factors import FactorScale
+from opticaldr.models.networks.frame import FrameNetwork
+from opticaldr.models.networks.sanet import Sanet
 from opticaldr.models.networks.temporal import TemporalHead
 
+NETWORKS: dict[str, type[Compact] | type[Sanet]] = {kind.name: kind for kind in (Compact, Sanet)}
 
-def save_networks(file: Path, network: Compact, head: TemporalHead, scale: FactorScale) -> None:
-    """Write all weights under ``network.``, ``head.`` and ``factors.``."""
+
+def frame_network(name: str, factors: int, size: int) -> FrameNetwork:
+    """A fresh network by its name in a config, laid out in memory as processors like it."""
+    return NETWORKS[name](factors=factors, size=size).to(memory_format=torch.channels_last)
+
+
+def save_networks(file: Path, network: FrameNetwork, head: TemporalHead, scale: FactorScale) -> None:
+    """Write all weights under ``network.``, ``head.`` and ``factors.``; which network, and which factors."""
     weights = {f"network.{name}": value for name, value in network.state_dict().items()}
     weights |= {f"head.{name}": value for name, value in head.state_dict().items()}
     weights |= {"factors.mean": scale.mean, "factors.spread": scale.spread}
-    save_file({name: value.contiguous() for name, value in weights.items()}, file)
+    about = {"network": network.name, "factors": json.dumps(scale.names)}
+    save_file({name: value.cpu().contiguous() for name, value in weights.items()}, file, about)
 
 
-def load_networks(file: Path, size: int) -> tuple[Compact, TemporalHead, FactorScale]:
+def load_networks(file: Path, size: int) -> tuple[FrameNetwork, TemporalHead, FactorScale]:
     """Read what `save_networks` wrote, in evaluation mode.
 
     Args:
@@ -30,14 +41,16 @@ def load_networks(file: Path, size: int) -> tuple[Compact, TemporalHead, FactorS
     Raises:
         Refusal: not such a file, or made for networks of another shape.
     """
-    network, head = Compact(size=size), TemporalHead()
     try:
-        weights = load_file(file)
+        with safe_open(file, "pt") as stored:
+            about = stored.metadata()
+            weights = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+        names = tuple(json.loads(about["factors"]))
+        network, head = frame_network(about["network"], len(names), size), TemporalHead()
         for prefix, part in (("network.", network), ("head.", head)):
             own = {name.removeprefix(prefix): v for name, v in weights.items() if name.startswith(prefix)}
             part.load_state_dict(own)
-        scale = FactorScale(weights["factors.mean"], weights["factors.spread"])
-    except (SafetensorError, RuntimeError, KeyError, OSError):
+        scale = FactorScale(weights["factors.mean"], weights["factors.spread"], names)
+    except (SafetensorError, RuntimeError, KeyError, TypeError, OSError):
         raise Refusal(f"{file} does not hold the networks of this version", "make it again") from None
-    network.to(memory_format=torch.channels_last)
     return network.eval(), head.eval(), scale
