@@ -14,6 +14,7 @@ class Budget(StrEnum):
 
     quick = "quick"
     standard = "standard"
+    full = "full"
 
 
 def evaluate(
@@ -33,7 +34,7 @@ def evaluate(
         ),
     ] = None,
     budget: Annotated[
-        Budget, typer.Option(help="quick: about a minute; standard: more people, longer attacks.")
+        Budget, typer.Option(help="quick: minutes; standard: every attacker, tens of minutes; full: hours.")
     ] = Budget.quick,
     stage: Annotated[
         bool, typer.Option("--stage", help="Judge the simulated subjects themselves instead of an optic.")

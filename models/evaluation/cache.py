@@ -10,9 +10,10 @@ import json
 import os
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,15 @@ def _code() -> str:
     """Hash over the source of what results depend on."""
     digest = hashlib.blake2b(digest_size=16)
     for package in ("evaluation", "networks", "optics", "data"):
-        for file in sorted(resources.files(f"opticaldr.models.{package}").iterdir(), key=lambda f: f.name):
+        for file in _files(resources.files(f"opticaldr.models.{package}")):
             if file.name.endswith((".py", ".toml")):
                 digest.update(file.read_bytes())
     return digest.hexdigest()
+
+
+def _files(folder: Traversable) -> Iterator[Traversable]:
+    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        if entry.is_file():
+            yield entry
+        elif entry.name != "__pycache__":
+            yield from _files(entry)

@@ -29,7 +29,7 @@ def evaluate(
     *,
     faces: Path | None = None,
     recogniser: Path | None = None,
-    budget: Literal["quick", "standard"] = "quick",
+    budget: Literal["quick", "standard", "full"] = "quick",
     seed: int = 0,
     progress: Progress = lambda stage, done, total: None,
 ) -> Artefact:
@@ -40,7 +40,7 @@ def evaluate(
         out: folder of the evaluation.
         faces: folder of photographs, one folder a person, to be judged beside the simulated subjects.
         recogniser: an ONNX embedding network with its TOML; needed for photographs.
-        budget: ``quick`` (about a minute on two cores) or ``standard`` (tens of minutes).
+        budget: ``quick`` (two minutes on two cores), ``standard`` (tens of minutes) or ``full`` (hours).
         seed: of everything random.
         progress: called as ``progress(stage, done, total)``.
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from opticaldr.errors import Refusal
 from opticaldr.models.data import Clip, SimulatedSubjects
+from opticaldr.models.data.identity import Identity
 from opticaldr.models.data.photographs import (
     list_people,
     place_template,
@@ -37,6 +38,7 @@ class Faces:
         landmarks: true positions (x, y) in pixels ``[n, 5, 2]``: eyes, nose tip, mouth corners.
         depths: which of the evaluation's depths the subject sits at.
         factors: what is known of each picture, such as ``smile``.
+        attributes: what is known of its person, such as ``glasses``; empty if nothing is.
     """
 
     scenes: FloatArray
@@ -45,6 +47,7 @@ class Faces:
     landmarks: FloatArray
     depths: NDArray[np.int64]
     factors: dict[str, FloatArray] = field(default_factory=dict)
+    attributes: dict[str, FloatArray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.people)
@@ -58,6 +61,7 @@ class Faces:
             self.landmarks[index],
             self.depths[index],
             {name: values[index] for name, values in self.factors.items()},
+            {name: values[index] for name, values in self.attributes.items()},
         )
 
 
@@ -104,7 +108,23 @@ def simulated_faces(
         np.concatenate([clip.landmarks for clip in clips if clip.landmarks is not None]),
         np.repeat(np.array(depths, np.int64), frames),
         {name: np.concatenate([clip.factors[name] for clip in clips]) for name in clips[0].factors},
+        _attributes([stage.identity(person) for person in people], sessions * frames),
     )
+
+
+def _attributes(people: Sequence[Identity], pictures: int) -> dict[str, FloatArray]:
+    """What somebody would describe a person by, for each of their pictures."""
+    described = {
+        "skin tone": [float(np.log(np.mean(one.skin))) for one in people],
+        "hair tone": [float(np.log(np.mean(one.hair))) for one in people],
+        "hair length": [one.hair_end for one in people],
+        "glasses": [float(one.glasses > 0) for one in people],
+        "beard": [one.beard for one in people],
+        "width of the jaw": [one.jaw for one in people],
+        "length of the nose": [one.nose_length for one in people],
+        "width of the mouth": [one.mouth_width for one in people],
+    }
+    return {name: np.repeat(np.array(values, np.float32), pictures) for name, values in described.items()}
 
 
 def photographed_faces(

@@ -1,6 +1,6 @@
 """Undoing a known PSF, as anyone can who has put a point source in front of the camera once.
 
-Both methods take one frame ``[n, y, x, colour]`` and one PSF ``[colour, y, x]``. Frames are continued beyond
+All methods take one frame ``[n, y, x, colour]`` and one PSF ``[colour, y, x]``. Frames are continued beyond
 their border by their edge before the transform, so that no seam rings through the face.
 """
 
@@ -13,8 +13,13 @@ from opticaldr.models.evaluation.alignment import FloatArray
 WIENER_NOISE = (1e-4, 1e-3, 1e-2, 1e-1)
 """Noise-to-signal power ratios that the attacker tries."""
 
-RICHARDSON_LUCY_ROUNDS = (10, 40)
+RICHARDSON_LUCY_ROUNDS = (10.0, 40.0)
 """Numbers of rounds that the attacker tries; more rounds amplify noise."""
+
+TOTAL_VARIATION = (1e-4, 1e-3, 1e-2)
+"""Weights of total variation that the attacker tries."""
+
+TOTAL_VARIATION_ROUNDS = 25
 
 
 def wiener(frames: FloatArray, psf: NDArray[np.floating], noise: float) -> FloatArray:
@@ -24,18 +29,48 @@ def wiener(frames: FloatArray, psf: NDArray[np.floating], noise: float) -> Float
     return np.maximum(restored, 0.0)
 
 
-def richardson_lucy(frames: FloatArray, psf: NDArray[np.floating], rounds: int) -> FloatArray:
+def richardson_lucy(frames: FloatArray, psf: NDArray[np.floating], rounds: float) -> FloatArray:
     """Maximum likelihood under Poisson noise (Richardson 1972; Lucy 1974), from the frame itself."""
     _, transfer, crop = _transforms(frames, psf)
     seen = np.maximum(_extended(frames, crop), 1e-4)
     estimate = seen
-    for _ in range(rounds):
+    for _ in range(int(rounds)):
         blurred = fft.irfft2(fft.rfft2(estimate, workers=-1) * transfer, crop.size, workers=-1)
         ratio = seen / np.maximum(blurred, 1e-4)
         estimate = estimate * np.maximum(
             fft.irfft2(fft.rfft2(ratio, workers=-1) * np.conj(transfer), crop.size, workers=-1), 0.0
         )
     return crop.cut(estimate)
+
+
+def total_variation(frames: FloatArray, psf: NDArray[np.floating], weight: float) -> FloatArray:
+    """Least squares with total variation: min ½‖h ∗ x − y‖² + weight · Σ|∇x|, by alternating directions (ADMM).
+
+    Rudin, Osher & Fatemi, Physica D 60, 259 (1992); Boyd et al., Found. Trends Mach. Learn. 3, 1 (2011), 6.4.1:
+    x from a linear filter, the gradient by soft thresholding of its length, and their difference carried over.
+    """
+    spectrum, transfer, crop = _transforms(frames, psf)
+    coupling = np.float32(20 * weight)
+    waves = [
+        np.exp(2j * np.pi * fft.fftfreq(crop.size[0]))[:, None],
+        np.exp(2j * np.pi * fft.rfftfreq(crop.size[1])),
+    ]
+    slopes = [(wave - 1).astype(np.complex64) for wave in waves]  # forward difference along y and along x
+    bend = sum(np.abs(slope) ** 2 for slope in slopes)
+    inverse = 1 / (np.abs(transfer) ** 2 + coupling * bend + 1e-8)
+    seen = np.conj(transfer) * spectrum
+    sparse = carried = np.zeros((2, *frames.shape[:1], frames.shape[3], *crop.size), np.float32)
+    estimate = spectrum
+    for _ in range(TOTAL_VARIATION_ROUNDS):
+        wanted = fft.rfft2(sparse - carried, workers=-1)
+        pull = sum(np.conj(slope) * part for slope, part in zip(slopes, wanted, strict=True))
+        estimate = inverse * (seen + coupling * pull)
+        gradient = np.stack([fft.irfft2(slope * estimate, crop.size, workers=-1) for slope in slopes])
+        total = gradient + carried
+        length = np.sqrt(np.square(total).sum(0))
+        sparse = total * np.maximum(1 - weight / coupling / np.maximum(length, 1e-12), 0)
+        carried = total - sparse
+    return np.maximum(_back(estimate, crop), 0.0)
 
 
 class _Crop:

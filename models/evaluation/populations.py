@@ -10,7 +10,7 @@ import torch
 
 from opticaldr.models.evaluation import cache as store
 from opticaldr.models.evaluation.alignment import align
-from opticaldr.models.evaluation.attacks import Ground
+from opticaldr.models.evaluation.attackers import Ground
 from opticaldr.models.evaluation.budgets import BUDGETS
 from opticaldr.models.evaluation.faces import (
     Faces,
@@ -58,7 +58,9 @@ def simulated_study(
         test,
         [clean],
         clean,
+        optics.spec.sensor,
         spend.attack,
+        spend.crop,
         seed,
         tune=np.flatnonzero(unknown),
         shown=one_picture_each(test, 8),
@@ -100,7 +102,9 @@ def photographed_study(
         test,
         [known],
         known,
+        optics.spec.sensor,
         replace(spend.attack, epochs=rounds),
+        spend.crop,
         seed,
         tune=np.arange(len(train)),
         shown=one_picture_each(test, 8),

@@ -10,7 +10,7 @@ import numpy as np
 
 from opticaldr.errors import Refusal
 from opticaldr.models.evaluation.alignment import FloatArray
-from opticaldr.models.evaluation.attacks import Attack, Ground, OffTheShelf, Reading, Retrained, ladder
+from opticaldr.models.evaluation.attackers import Attack, Ground, OffTheShelf, Reading, Retrained, ladder
 from opticaldr.models.evaluation.budgets import Budget
 from opticaldr.models.evaluation.controls import Match, families, match, positive_control
 from opticaldr.models.evaluation.faces import check_disjoint, check_repeated
@@ -137,7 +137,7 @@ def run_study(
     key = people_key(ground)
 
     def trial(view: View) -> Trial:
-        return Trial(view, ground, subject.spec.sensor, key)
+        return Trial(view, ground, key)
 
     depths = len(subject.depths)
     lens, ceiling, mild = trial(subject.view), trial(sharp(depths)), trial(positive_control(depths))
@@ -151,7 +151,10 @@ def run_study(
     utility |= {t.view.name: t.utility(spend.utility) for t in beside if spend.utility}
 
     rows: list[Row] = []
-    plan: list[tuple[Trial, Sequence[Attack]]] = [(lens, ladder(spend.ladder)), (ceiling, [OffTheShelf()])]
+    plan: list[tuple[Trial, Sequence[Attack]]] = [
+        (lens, ladder(spend.ladder, subject, ground.seed)),
+        (ceiling, [OffTheShelf()]),
+    ]
     plan += [(control, [OffTheShelf(), Retrained()]) for control in (mild, *beside)]
     for done, (one, attacks) in enumerate(plan):
         readings = [reading for attack in attacks for reading in one.readings(attack)]
@@ -252,5 +255,5 @@ def _by_depth(
 def _shown(lens: Trial, readings: Sequence[Reading]) -> dict[str, FloatArray]:
     """Captures and reconstructions of the pictures that the report shows."""
     ground = lens.ground
-    captured = capture(lens.view, ground.test.take(ground.shown), lens.sensor, seed=2 * ground.seed + 1)
+    captured = capture(lens.view, ground.test.take(ground.shown), ground.sensor, seed=2 * ground.seed + 1)
     return {"captured": captured} | {r.attacker: r.restored for r in readings if r.restored is not None}

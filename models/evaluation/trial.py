@@ -2,18 +2,18 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, is_dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from opticaldr.models.evaluation import cache as store
-from opticaldr.models.evaluation.attacks import Attack, Ground, Reading
+from opticaldr.models.evaluation.attackers import Attack, Ground, Reading
 from opticaldr.models.evaluation.metrics import Interval
 from opticaldr.models.evaluation.utility import Utility, measure_utility
 from opticaldr.models.evaluation.views import Captures, View, capture
-from opticaldr.models.optics import SensorSpec
 
 
 class Trial:
@@ -21,15 +21,14 @@ class Trial:
 
     Args:
         view: the optic.
-        ground: people, recognisers, attackers' schedule.
-        sensor: what reads its image.
+        ground: people, recognisers, sensor, attackers' schedule.
         people_key: from `people_key` of the same ground.
     """
 
-    def __init__(self, view: View, ground: Ground, sensor: SensorSpec, people_key: str) -> None:
-        self.view, self.ground, self.sensor = view, ground, sensor
+    def __init__(self, view: View, ground: Ground, people_key: str) -> None:
+        self.view, self.ground = view, ground
         self.key = store.content_key(
-            people_key, view.name, np.asarray(view.bank), sensor.model_dump_json(), ground.seed
+            people_key, view.name, np.asarray(view.bank), ground.sensor.model_dump_json(), ground.seed
         )
 
     @cached_property
@@ -37,8 +36,10 @@ class Trial:
         """Training and test people through the optic, with independent noise."""
         ground = self.ground
         return Captures(
-            capture(self.view, ground.train, self.sensor, seed=2 * ground.seed, progress=ground.progress),
-            capture(self.view, ground.test, self.sensor, seed=2 * ground.seed + 1, progress=ground.progress),
+            capture(self.view, ground.train, ground.sensor, seed=2 * ground.seed, progress=ground.progress),
+            capture(
+                self.view, ground.test, ground.sensor, seed=2 * ground.seed + 1, progress=ground.progress
+            ),
         )
 
     def readings(self, attack: Attack) -> list[Reading]:
@@ -89,9 +90,14 @@ def people_key(ground: Ground) -> str:
     return store.content_key(*contents())
 
 
-def _settings(attack: Attack) -> Iterator[Any]:
-    """The attacker's class and fields; a function counts by its name."""
-    yield type(attack).__name__
-    for item in fields(attack):  # type: ignore[arg-type]
-        value = getattr(attack, item.name)
+def _settings(value: Any) -> Iterator[Any]:
+    """What tells two attackers apart: their classes and fields; functions by their names, networks by their weights."""
+    if isinstance(value, nn.Module):
+        for name, tensor in value.state_dict().items():
+            yield from (name, tensor.numpy())
+    elif is_dataclass(value):
+        yield type(value).__name__
+        for item in fields(value):
+            yield from _settings(getattr(value, item.name))
+    else:
         yield value.__qualname__ if callable(value) else value

@@ -5,26 +5,25 @@ and its controls can be set against each other. Where the subject brings network
 clips of people they have never seen.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from opticaldr.models.evaluation.alignment import FloatArray, align
 from opticaldr.models.evaluation.faces import Faces
 from opticaldr.models.evaluation.metrics import Floats, Interval, bootstrap
+from opticaldr.models.evaluation.regression import CROP, explained_variance, train_reader
 from opticaldr.models.evaluation.views import Captures
-from opticaldr.models.networks import FACTORS, Compact
+from opticaldr.models.networks import FACTORS
 
 SMILE = 0.3
 """Lip corner pull from which a picture counts as smiling."""
 
-CROP = 48
-
 SIDEWAYS = ("gaze_x", "yaw", "roll")
 """Factors that change sign in a mirror."""
+
+MIRROR = [-1.0 if name in SIDEWAYS else 1.0 for name in FACTORS]
 
 
 EXPRESSION = ("smile", "mouth", "brow", "blink")
@@ -54,7 +53,7 @@ def measure_utility(captures: Captures, train: Faces, test: Faces, *, epochs: in
     A smile is what it reads above the threshold that does best on the training people.
     """
     known = align(captures.train, train.landmarks, CROP)
-    read = _fit_factors(known, _factors(train), epochs, seed)
+    read = train_reader(known, _factors(train), epochs=epochs, seed=seed, mirror=MIRROR)
     said, truth = read(align(captures.test, test.landmarks, CROP)), _factors(test)
     smile, smiling = read(known)[:, FACTORS.index("smile")], train.factors["smile"] > SMILE
     tried = np.quantile(smile, np.linspace(0.02, 0.98, 97))
@@ -69,60 +68,6 @@ def measure_utility(captures: Captures, train: Faces, test: Faces, *, epochs: in
 
 def _factors(faces: Faces) -> FloatArray:
     return np.stack([faces.factors[name] for name in FACTORS], axis=1)
-
-
-def _fit_factors(
-    crops: FloatArray, factors: FloatArray, epochs: int, seed: int
-) -> Callable[[FloatArray], FloatArray]:
-    """Train on crops ``[n, y, x, 3]`` and factors ``[n, f]``; gives what reads factors ``[m, f]`` off other
-    crops."""
-    centre, spread = factors.mean(0), factors.std(0)
-    pictures = torch.from_numpy(np.ascontiguousarray(crops.transpose(0, 3, 1, 2)))
-    truth = torch.from_numpy((factors - centre) / spread)
-    mirror = torch.tensor([-1.0 if name in SIDEWAYS else 1.0 for name in FACTORS])
-    steps = -(-len(crops) // 64)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = Compact(size=CROP).to(memory_format=torch.channels_last)
-        optimiser = torch.optim.AdamW(network.parameters(), 4e-3, weight_decay=1e-2)
-        pace = torch.optim.lr_scheduler.OneCycleLR(optimiser, 4e-3, total_steps=epochs * steps)
-        for _ in range(epochs):
-            for index in torch.randperm(len(pictures)).chunk(steps):
-                seen, goal = pictures[index], truth[index]
-                if torch.rand(()) < 0.5:
-                    seen, goal = seen.flip(-1), goal * mirror
-                loss = (network.factors(network(seen)) - goal).square().mean()
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-                pace.step()
-    network.eval()
-
-    def read(crops: FloatArray) -> FloatArray:
-        batch = torch.from_numpy(np.ascontiguousarray(crops.transpose(0, 3, 1, 2)))
-        with torch.inference_mode():
-            said = np.concatenate([network.factors(network(b)).numpy() for b in batch.split(64)])
-        return np.asarray(centre + spread * said, np.float32)
-
-    return read
-
-
-def explained_variance(
-    said: NDArray[np.floating], truth: NDArray[np.floating], people: NDArray[np.int64], *, seed: int
-) -> Interval:
-    """R² of what is said of quantities ``[n, f]``, mean over them, with a 95 % interval over people.
-
-    1 for whoever is always right; 0 for whoever says the mean, and below for whoever does worse.
-    """
-    _, person = np.unique(people, return_inverse=True)
-    error = np.square(np.asarray(truth, np.float64) - said)
-
-    def share(multiplicity: Floats) -> list[float]:
-        weight = multiplicity[person] / multiplicity[person].sum()
-        around = np.square(truth - weight @ truth)
-        return [float(np.mean(1 - (weight @ error) / np.maximum(weight @ around, 1e-12)))]
-
-    return bootstrap(share, int(person.max()) + 1, seed, 400)[0]
 
 
 def balanced_accuracy(

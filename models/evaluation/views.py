@@ -153,6 +153,19 @@ def read(image: FloatArray, sensor: SensorSpec | None, rng: np.random.Generator)
     return np.asarray(frame.transpose(0, 2, 3, 1) / EXPOSURE, np.float32)
 
 
+def burst(sensor: SensorSpec, frames: int) -> SensorSpec:
+    """The sensor that one would have whose every exposure were the mean of many frames of a scene at rest: as many
+    times the electrons, read noise added in squares, finer steps."""
+    return sensor.model_copy(
+        update={
+            "full_well": frames * sensor.full_well,
+            "dark_current": frames * sensor.dark_current,
+            "read_noise": math.sqrt(frames) * sensor.read_noise,
+            "bits": min(16, sensor.bits + math.ceil(math.log2(frames))),
+        }
+    )
+
+
 def half_energy_width(psf: NDArray[np.floating]) -> float:
     """EE50: radius in pixels of the circle around the centroid that holds half of the energy in the window
     ``[y, x]``."""
