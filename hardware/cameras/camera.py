@@ -9,6 +9,12 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+EXPOSURE_STEP = 40e-6
+"""Seconds to which an exposure may be rounded: rows of a rolling shutter take 9 to 30 µs."""
+
+GAIN_STEP = 0.04
+"""Fraction to which a gain may be rounded: sensors count in 1/256 of its inverse, or in 0.1 to 0.3 dB."""
+
 
 @dataclass(frozen=True)
 class CameraInfo:
@@ -20,6 +26,8 @@ class CameraInfo:
         bits: bits per raw value.
         bayer: colour filters of the first 2 × 2 cell, row by row; None for a sensor without filters.
         black_level: raw value of a pixel without light, as the maker states it.
+        linear: whether values are the sensor's own. False for pictures that a camera has developed (tone curve,
+            denoising, eight bits): good for trying things out, never for measuring.
     """
 
     name: str
@@ -27,6 +35,7 @@ class CameraInfo:
     bits: int
     bayer: str | None
     black_level: int
+    linear: bool = True
 
     @property
     def white_level(self) -> int:
@@ -53,6 +62,24 @@ class RawFrame:
     black_level: int
     temperature: float
     timestamp: float
+
+    def taken_at(self, exposure: float, gain: float) -> bool:
+        """Whether it has these settings, within what sensors can resolve: whole rows and steps of gain."""
+        return (
+            abs(self.exposure - exposure) <= max(EXPOSURE_STEP, 0.02 * exposure)
+            and abs(self.gain - gain) <= GAIN_STEP * gain
+        )
+
+
+def central_region(raw: NDArray[np.uint16], shape: tuple[int, int]) -> NDArray[np.uint16]:
+    """The middle of a frame [y, x], moved to even rows and columns so that the Bayer order stays.
+
+    Args:
+        raw: a whole frame.
+        shape: rows and columns of the part, not larger than the frame.
+    """
+    top, left = ((whole - part) // 2 // 2 * 2 for whole, part in zip(raw.shape, shape, strict=True))
+    return np.ascontiguousarray(raw[top : top + shape[0], left : left + shape[1]])
 
 
 class Camera(Protocol):

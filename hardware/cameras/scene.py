@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from opticaldr.errors import Refusal
 from opticaldr.hardware.cameras.camera import CameraInfo, RawFrame
+from opticaldr.hardware.cameras.errors import FramesEnded
 from opticaldr.models.optics import SensorSpec, expose_raw, form_image, response_pattern
 
 EXPOSURE = 0.01
@@ -24,7 +25,7 @@ LEVEL = 0.8
 """Fraction of the well that a scene value of 1 fills in `EXPOSURE` seconds at gain 1."""
 
 
-class SceneEnded(Refusal):
+class SceneEnded(FramesEnded):
     """The source of scenes has no more frames."""
 
 

@@ -19,6 +19,7 @@ from scipy.special import j1
 
 from opticaldr.errors import Refusal
 from opticaldr.hardware.cameras.camera import CameraInfo, RawFrame
+from opticaldr.hardware.cameras.errors import CameraLost, OutOfRange
 from opticaldr.hardware.cameras.pixels import pixel_integrals
 from opticaldr.hardware.world import World
 from opticaldr.models.optics import (
@@ -79,6 +80,9 @@ class SimulatedCamera:
         world: what it looks at; `world.optic` must be there when the camera is opened.
         seed: fixes the sensor's own pattern and every frame's noise.
 
+    Attributes:
+        plugged: False once a test has pulled its cable.
+
     Raises:
         Refusal: on opening, a world without an optic; on `configure`, an exposure or gain out of range.
     """
@@ -86,6 +90,7 @@ class SimulatedCamera:
     def __init__(self, world: World, *, seed: int = 0) -> None:
         self.world = world
         self.seed = seed
+        self.plugged = True
         self._exposure = NOMINAL_EXPOSURE
         self._gain = 1.0
         self._open = False
@@ -121,15 +126,19 @@ class SimulatedCamera:
     def configure(self, *, exposure: float, gain: float = 1.0) -> None:
         """Set exposure (seconds) and gain for every later frame."""
         if not 0 < exposure <= LONGEST_EXPOSURE:
-            raise Refusal(f"exposure {exposure:g} s is out of range", f"choose up to {LONGEST_EXPOSURE:g} s")
+            raise OutOfRange(
+                f"exposure {exposure:g} s is out of range", f"choose up to {LONGEST_EXPOSURE:g} s"
+            )
         if not 1 <= gain <= HIGHEST_GAIN:
-            raise Refusal(f"gain {gain:g} is out of range", f"choose 1 to {HIGHEST_GAIN:g}")
+            raise OutOfRange(f"gain {gain:g} is out of range", f"choose 1 to {HIGHEST_GAIN:g}")
         self._exposure, self._gain = exposure, gain
 
     def capture(self) -> RawFrame:
         """Expose one frame; simulated time passes meanwhile."""
         if not self._open:
             raise RuntimeError("the camera is not open: use it in a with block")
+        if not self.plugged:
+            raise CameraLost("the simulated camera does not answer (unplugged)", "plug it in and run again")
         world, sensor = self.world, self._optic.spec.sensor
         start = world.now
         world.advance(self._exposure / 2)
@@ -168,7 +177,7 @@ class SimulatedCamera:
     def _spot(self) -> NDArray[np.float32]:
         """Electrons a second [y, x] for one watt per steradian at the source's true place."""
         world, optic = self.world, self._optic
-        place = world.depth, world.source_offset, world.source_diameter
+        place = world.depth, world.source_place, world.source_diameter
         return self._once(("spot", id(optic), *place), lambda: point_response(optic, *place))
 
     def _image(self, subject: Subject) -> NDArray[np.float32]:
