@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from opticaldr.errors import Refusal
 from opticaldr.hardware.cameras.camera import CameraInfo, RawFrame
 from opticaldr.hardware.cameras.errors import FramesEnded
+from opticaldr.hardware.world import World
 from opticaldr.models.optics import SensorSpec, expose_raw, form_image, response_pattern
 
 EXPOSURE = 0.01
@@ -40,6 +41,8 @@ class SceneCamera:
         unmask_at: number of the frame before which the mask is taken off: from then on the lens behind
             it images the scene sharply. None for never.
         seed: fixes the sensor's pattern and noise.
+        world: holds the shutter before the camera; a frame takes ``period`` seconds of its time. Without a
+            world there is no shutter.
     """
 
     def __init__(
@@ -50,7 +53,10 @@ class SceneCamera:
         *,
         unmask_at: int | None = None,
         seed: int = 0,
+        world: World | None = None,
+        period: float = 1 / 30,
     ) -> None:
+        self._world, self._period = world, period
         self._scenes = scenes
         self._psf = np.asarray(psf, np.float32)
         self._sensor = sensor
@@ -92,6 +98,9 @@ class SceneCamera:
         ideal = np.moveaxis(np.asarray(scene, np.float32), -1, 0) * np.float32(
             LEVEL * self._exposure / EXPOSURE
         )
+        if self._world is not None:
+            self._world.advance(self._period)
+            ideal *= np.float32(self._world.shutter_transmission)
         masked = self._unmask_at is None or self._count < self._unmask_at
         self._count += 1
         image = np.maximum(form_image(ideal, self._psf), 0) if masked else ideal

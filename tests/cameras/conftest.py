@@ -1,3 +1,6 @@
+import importlib.util
+import pathlib
+
 import pytest
 
 from opticaldr.hardware.world import World
@@ -21,3 +24,16 @@ def world(small_optic) -> World:
     world = World(optic=small_optic, shutter_command=True)
     world.advance(1.0)
     return world
+
+
+@pytest.fixture
+def load_double():
+    """`load_double("v4l2")` loads the module of that name beside this file."""
+
+    def load(name):
+        spec = importlib.util.spec_from_file_location(name, pathlib.Path(__file__).parent / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
