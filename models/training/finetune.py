@@ -1,24 +1,28 @@
 """`finetune`: networks adapted to the optics that were really built."""
 
+import copy
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from opticaldr.artefacts import Artefact, create
-from opticaldr.calibration.measured import Measured, read_measured
+from opticaldr.calibration.measured import read_measured
 from opticaldr.errors import Refusal
 from opticaldr.models.networks import Compact, FactorScale, TemporalHead, load_networks, save_networks
 from opticaldr.models.optics import Optic
+from opticaldr.models.training.adaptation import (
+    Adapter,
+    MeasuredCamera,
+    Places,
+    align_statistics,
+    held_out,
+)
 from opticaldr.models.training.camera import Camera, designed_camera
 from opticaldr.models.training.config import DesignConfig, FinetuneConfig, config_toml, load_config
+from opticaldr.models.training.design import read_out
 from opticaldr.models.training.figures import embed, factor_fit, score_error
 from opticaldr.models.training.finetune_report import write_report
-from opticaldr.models.training.frozen_stages import fit_head, fit_network
 from opticaldr.models.training.loop import Progress, Work
 from opticaldr.models.training.pool import Pool, film
 
@@ -39,14 +43,14 @@ def finetune(
     """Adapt a design's networks to measured PSFs; the lens is fixed.
 
     The design's own subjects are filmed again, so that what changes is the optics and not the people, and
-    captured through the measured PSFs of the nearest measured distance, at a field position drawn for every
-    session. The temporal head always adapts, the network as the config says, held by a pull towards the
-    weights it came with.
+    captured through the measured PSFs: either neighbour in depth, any field position, within the standard
+    errors, with the measured noise. The temporal head always adapts, the network as the config says, held by
+    a pull towards the weights it came with; a fifth of the people are held out to stop by.
 
-    Three errors on people that neither design nor adaptation has met: un-adapted networks on the optics as
-    built, adapted ones on the same, and the design's own on the optics as designed. What the adaptation
-    closes of the gap between the first and the last is reported with them, and no closure where there is no
-    gap to speak of.
+    Errors on people that neither design nor adaptation has met: the design's networks on the optics as
+    designed and as built, adapted ones on the built, and the design's with nothing but their normalisation
+    aligned to unlabelled frames. Privacy is read out again by a recogniser trained from scratch on either
+    optics; `export` refuses a head whose optics give away more than the design's and the margin.
 
     Args:
         design: what was designed.
@@ -82,43 +86,36 @@ def finetune(
         met, unmet = range(subjects.train), range(OTHER_PEOPLE, OTHER_PEOPLE + subjects.test)
         stage = design.manifest.seed or 0
         train, test = (film(people, subjects, measured.spec, stage, progress) for people in (met, unmet))
-        built = Camera(
-            torch.as_tensor(measured.bank, dtype=torch.float32).flatten(0, 1), measured.spec.sensor
-        )
-        seen, seen_test = (placed(measured, scenes, subjects.depths, seed) for scenes in (train, test))
+        learn, stop_by = held_out(train)
+        places = Places(measured, subjects.depths)
+        camera = MeasuredCamera.of(measured, calibration)
+        adapter = Adapter(config, learn, stop_by, camera, places, work, seed, progress)
+        built, seen_test = camera.known(), places.fixed(test, seed)
         ideal = designed_camera(designed.height, designed.spec, subjects.depths, made_with.lens.psf)
 
-        constant = float(seen.score.median())
+        constant = float(train.score.median())
         design_error = errors(network, head, scale, test, ideal, constant, seed)
         before = errors(network, head, scale, seen_test, built, constant, seed)
-        fit_network(
-            network,
-            seen,
-            built,
-            config.networks,
-            scale,
-            work,
-            seed=seed,
-            every=every,
-            progress=progress,
-            trained=config.adapt,
-            anchor=config.anchor,
-        )
-        fit_head(
-            head,
-            embed(network, seen, built, seed),
-            seen.score,
-            config.head,
-            work,
-            seed=seed,
-            every=every,
-            progress=progress,
-        )
+        aligned = copy.deepcopy(network)
+        align_statistics(aligned, adapter.unlabelled())
+        unlabelled = errors(aligned, head, scale, seen_test, built, constant, seed)
+        best = {"network": adapter.network(network, scale), "head": adapter.head(head, network)}
         after = errors(network, head, scale, seen_test, built, constant, seed)
+        privacy = {
+            "design_auc": read_out(train, test, ideal, config.recogniser, seed, progress)["auc"],
+            "built_auc": read_out(
+                places.fixed(train, seed), seen_test, built, config.recogniser, seed, progress
+            )["auc"],
+            "margin": config.privacy_margin,
+        }
         metrics = {
             "as_designed": design_error,
             "before": before,
             "after": after,
+            "unlabelled": unlabelled,
+            "adapted": config.adapt,
+            "best_step": best,
+            "privacy": privacy,
             "closure": {
                 "factors": closure(
                     before["factor_error"], after["factor_error"], design_error["factor_error"]
@@ -148,17 +145,6 @@ def require_descent(calibration: Artefact, design: Artefact) -> None:
             f"{calibration.path} is the calibration of another design than {design.path}",
             "give the design that was fabricated and measured",
         )
-
-
-def placed(measured: Measured, scenes: Pool, depths: tuple[float, ...], seed: int) -> Pool:
-    """Sessions at measured places: the measured distance nearest in 1/depth, a field position drawn for each.
-
-    ``view`` then counts through ``[depth, field]``. The PSF of one field position serves the whole frame.
-    """
-    nearest = [int(np.argmin(np.abs(1 / np.array(measured.depths) - 1 / depth))) for depth in depths]
-    fields = len(measured.fields)
-    field = torch.randint(fields, (len(scenes),), generator=torch.Generator().manual_seed(seed))
-    return replace(scenes, view=torch.tensor(nearest)[scenes.view] * fields + field)
 
 
 def errors(
