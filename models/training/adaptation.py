@@ -9,7 +9,6 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from opticaldr.artefacts import Artefact
@@ -176,7 +175,7 @@ class Adapter:
 
         def loss() -> Tensor:
             rows = torch.randint(len(self.train), (self.config.networks.batch,))
-            seen, factors = self.train.draw(rows)
+            seen, factors, *_ = self.train.draw(rows)
             captured = self.camera.capture(seen, self.places.draw(self.train.view[rows]))
             return (network.factors(network(captured)) - scale.standardise(factors)).square().mean()
 
@@ -284,5 +283,5 @@ def align_statistics(network: nn.Module, frames: Tensor) -> None:
 
 def held_out(people: Pool, fraction: float = 0.2) -> tuple[Pool, Pool]:
     """Two pools of different people: to learn from, and the last ``fraction`` of them to stop by."""
-    first: NDArray[np.int64] | int = people.people - max(1, round(fraction * people.people))
+    first = people.people - max(1, round(fraction * people.people))
     return people.sessions(people.subject < first), people.sessions(people.subject >= first)

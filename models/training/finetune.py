@@ -76,7 +76,7 @@ def finetune(
     network, head, scale = load_networks(
         design.file("networks.safetensors"), measured.spec.sensor.binned_shape[0]
     )
-    subjects, every = config.subjects, config.checkpoint_every
+    subjects = config.subjects
     subjects = subjects.model_copy(
         update={"frames": made_with.subjects.frames, "fps": made_with.subjects.fps}
     )
