@@ -36,6 +36,20 @@ def evaluate(
     budget: Annotated[
         Budget, typer.Option(help="quick: minutes; standard: every attacker, tens of minutes; full: hours.")
     ] = Budget.quick,
+    detector: Annotated[
+        Path | None,
+        typer.Option(help="YuNet ONNX file, for photographs that are not aligned.", show_default=False),
+    ] = None,
+    design: Annotated[
+        Path | None,
+        typer.Option(
+            help="Design that the optics were built from, for an attacker who has not measured them.",
+            show_default=False,
+        ),
+    ] = None,
+    dynamic: Annotated[
+        bool, typer.Option("--dynamic", help="Also attack random masks that change from frame to frame.")
+    ] = False,
     stage: Annotated[
         bool, typer.Option("--stage", help="Judge the simulated subjects themselves instead of an optic.")
     ] = False,
@@ -69,7 +83,10 @@ def evaluate(
             out,
             faces=faces,
             recogniser=recogniser,
+            detector=detector,
+            design=open_artefact(design, kind="design") if design is not None else None,
             budget=budget.value,
+            dynamic=dynamic,
             seed=seed,
             progress=progress,
         )

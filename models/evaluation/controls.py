@@ -96,22 +96,19 @@ def families(spec: OpticsSpec, depths: Sequence[float], *, window: int, seed: in
         seed: of the random mask.
     """
     count = len(depths)
-    # Each mode tilts the rim as much as any other: the slope of R_n^m there is (n(n + 2) - m²)/2.
-    rng = np.random.default_rng(seed)
-    rim = {j: (n * (n + 2) - m * m) / 2 for j in range(5, RANDOM_MODES + 1) for n, m in [noll_to_nm(j)]}
     defocus = Spots({4: 1.0}, spec, depths)
-    at_random = Spots({j: rng.standard_normal() / slope for j, slope in rim.items()}, spec, depths)
+    mask = Spots(at_random(np.random.default_rng(seed)), spec, depths)
 
     def gaussian(width: float) -> View:
         # The circle that holds half of a Gaussian has the radius 1.177 sigma: less where pixels are coarse.
         def reached(sigma: float) -> float:
             return mean_width(gaussian_view(sigma, 1, "").bank)
 
-        return gaussian_view(_sized(reached, width, start=max(width / 1.177, 0.1)), count, "Gaussian blur")
+        return gaussian_view(sized(reached, width, start=max(width / 1.177, 0.1)), count, "Gaussian blur")
 
     def traced(name: str, spots: Spots) -> Family:
         def view(width: float) -> View:
-            return PsfView(name, spots.bank(_sized(spots.width, width, start=1e-5), window))
+            return PsfView(name, spots.bank(sized(spots.width, width, start=1e-5), window))
 
         return Family(name, view)
 
@@ -120,8 +117,17 @@ def families(spec: OpticsSpec, depths: Sequence[float], *, window: int, seed: in
         # The circle that holds half of a square of side k has the radius 0.399 k.
         Family("low resolution", lambda width: LowResolutionView(max(width / 0.399, 1.0), count)),
         traced("defocus only", defocus),
-        traced("random Zernikes", at_random),
+        traced("random Zernikes", mask),
     ]
+
+
+def at_random(rng: np.random.Generator) -> dict[int, float]:
+    """A random mask without tilt and defocus: Noll index to coefficient, in any unit.
+
+    Each mode tilts the rim as much as any other: the slope of R_n^m there is (n(n + 2) - m²)/2.
+    """
+    rim = {j: (n * (n + 2) - m * m) / 2 for j in range(5, RANDOM_MODES + 1) for n, m in [noll_to_nm(j)]}
+    return {j: rng.standard_normal() / slope for j, slope in rim.items()}
 
 
 def match(
@@ -157,8 +163,8 @@ def match(
     return closest
 
 
-def _sized(width_of: Callable[[float], float], width: float, start: float, steps: int = 8) -> float:
-    """Size at which the width is as wanted: width grows nearly in proportion to size, so correct by the
+def sized(width_of: Callable[[float], float], width: float, start: float, steps: int = 8) -> float:
+    """Size at which ``width_of(size)`` is `width`: width grows nearly in proportion to size, so correct by the
     ratio.
 
     The closest size met, if the width is out of reach: because of the window or of the sharpest focus.

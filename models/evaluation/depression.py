@@ -15,12 +15,17 @@ from opticaldr.artefacts import Artefact
 from opticaldr.models.data import SimulatedSubjects
 from opticaldr.models.evaluation.alignment import FloatArray
 from opticaldr.models.evaluation.faces import Progress
-from opticaldr.models.evaluation.metrics import Interval
+from opticaldr.models.evaluation.metrics import Interval, verification
+from opticaldr.models.evaluation.recognisers import unit
 from opticaldr.models.evaluation.subject import Subject
 from opticaldr.models.evaluation.utility import Estimates, regression
+from opticaldr.models.evaluation.verification import Embedded, compare
 from opticaldr.models.evaluation.views import read
 from opticaldr.models.networks import FACTORS, Compact, TemporalHead, load_networks
 from opticaldr.models.optics import face_width
+
+SESSIONS = 3
+"""Of each person whom an artefact's networks are judged on."""
 
 CONSTANT_FROM = 400
 """Sessions of other people whose median score is what the constant predictor says."""
@@ -43,6 +48,7 @@ class Clips:
         factors: ``[r, t, f]`` in the order of `FACTORS`.
         scores: BDI-II totals.
         people: who.
+        sessions: which session of theirs.
         depths: index of the depth.
     """
 
@@ -50,6 +56,7 @@ class Clips:
     factors: FloatArray
     scores: FloatArray
     people: NDArray[np.int64]
+    sessions: NDArray[np.int64]
     depths: NDArray[np.int64]
 
 
@@ -93,7 +100,8 @@ def film_clips(
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         for done, _ in enumerate(threads.map(film, range(len(recordings)))):
             progress("film clips", done + 1, len(recordings))
-    return Clips(frames, factors, scores, np.array([person for person, _ in recordings]), depths)
+    who, which = np.array(recordings).T
+    return Clips(frames, factors, scores, who, which, depths)
 
 
 def constant_score(first: int, seed: int) -> float:
@@ -120,6 +128,32 @@ def estimate(head: TemporalHead, windows: torch.Tensor, clips: Clips, constant: 
     return Estimates(said.double().numpy(), clips.scores.astype(np.float64), clips.people, constant)
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What an artefact's networks say of people they have not seen.
+
+    Attributes:
+        figures: MAE, RMSE and CCC of the score, beside the constant predictor's MAE.
+        linkage: verification of people between sessions by nothing but what is put out, score and spread.
+    """
+
+    figures: dict[str, Interval]
+    linkage: dict[str, Interval]
+
+
+def link_records(mean: FloatArray, sigma: FloatArray, clips: Clips, *, seed: int) -> dict[str, Interval]:
+    """Can people be recognised by their output records? Verification between sessions by the distance of records.
+
+    Score and log of the spread are laid on two arcs, so that the cosine of two records falls with their distance.
+    """
+    values = np.stack([mean, np.log(sigma)], axis=1).astype(np.float64)
+    span = np.maximum(np.ptp(values, axis=0), 1e-9)
+    angle = (values - values.min(0)) / span * np.pi
+    vectors = unit(np.concatenate([np.cos(angle), np.sin(angle)], axis=1))
+    records = Embedded(vectors, clips.people, clips.sessions)
+    return verification(compare(records, records), seed=seed)
+
+
 def judge_networks(
     artefact: Artefact,
     optics: Subject,
@@ -127,8 +161,8 @@ def judge_networks(
     *,
     seed: int,
     progress: Progress = lambda stage, done, total: None,
-) -> dict[str, Interval]:
-    """MAE, RMSE and CCC of the artefact's networks on captured clips; empty if it holds no networks.
+) -> Judged | None:
+    """The artefact's networks on captured clips; None if it holds no networks.
 
     Args:
         artefact: a design or a head.
@@ -138,7 +172,7 @@ def judge_networks(
         progress: of filming.
     """
     if "networks.safetensors" not in artefact.manifest.files:
-        return {}
+        return None
     spec = optics.spec
     network, head, _ = load_networks(artefact.file("networks.safetensors"), spec.sensor.binned_shape[0])
 
@@ -149,7 +183,7 @@ def judge_networks(
     widths = [face_width(spec, depth) for depth in optics.depths]
     clips = film_clips(
         people,
-        2,
+        SESSIONS,
         _window(artefact),
         widths,
         seed=seed,
@@ -158,7 +192,10 @@ def judge_networks(
         progress=progress,
     )
     constant = constant_score(people.stop, seed)
-    return regression(estimate(head, embed_clips(network, clips), clips, constant), seed=seed)
+    with torch.inference_mode():
+        mean, sigma = head(embed_clips(network, clips))
+    said = Estimates(mean.double().numpy(), clips.scores.astype(np.float64), clips.people, constant)
+    return Judged(regression(said, seed=seed), link_records(mean.numpy(), sigma.numpy(), clips, seed=seed))
 
 
 def _window(artefact: Artefact) -> Window:

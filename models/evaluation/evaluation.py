@@ -7,10 +7,14 @@ from typing import Any, Literal
 from opticaldr.artefacts import Artefact, create
 from opticaldr.errors import Refusal
 from opticaldr.models.evaluation.controls import Match
-from opticaldr.models.evaluation.depression import judge_networks
+from opticaldr.models.evaluation.depression import Judged, judge_networks
 from opticaldr.models.evaluation.faces import Progress
-from opticaldr.models.evaluation.metrics import Interval
-from opticaldr.models.evaluation.populations import TEST_PEOPLE, photographed_study, simulated_study
+from opticaldr.models.evaluation.populations import (
+    TEST_PEOPLE,
+    photographed_study,
+    raw_study,
+    simulated_study,
+)
 from opticaldr.models.evaluation.report import write_report
 from opticaldr.models.evaluation.study import Row, Study
 from opticaldr.models.evaluation.subject import Subject, read_subject
@@ -18,6 +22,9 @@ from opticaldr.models.evaluation.verification import as_json
 
 JUDGED_ON = 30
 """Simulated people on whom an artefact's own networks are judged."""
+
+BAYER_CELL = 2
+"""Raw pixels along a side of the smallest block with every colour: what who holds the raw file sees."""
 
 UNKNOWN_UTILITY = {"expression_r2": None, "expression_accuracy": None}
 """Of photographs, whose expressions nobody has measured."""
@@ -29,7 +36,10 @@ def evaluate(
     *,
     faces: Path | None = None,
     recogniser: Path | None = None,
+    detector: Path | None = None,
+    design: Artefact | None = None,
     budget: Literal["quick", "standard", "full"] = "quick",
+    dynamic: bool = False,
     seed: int = 0,
     progress: Progress = lambda stage, done, total: None,
 ) -> Artefact:
@@ -40,7 +50,10 @@ def evaluate(
         out: folder of the evaluation.
         faces: folder of photographs, one folder a person, to be judged beside the simulated subjects.
         recogniser: an ONNX embedding network with its TOML; needed for photographs.
+        detector: a YuNet ONNX file that finds the landmarks of photographs that are not aligned.
+        design: what the subject was built from, for an attacker who knows only that.
         budget: ``quick`` (two minutes on two cores), ``standard`` (tens of minutes) or ``full`` (hours).
+        dynamic: whether random masks that change from frame to frame are attacked beside the lens.
         seed: of everything random.
         progress: called as ``progress(stage, done, total)``.
 
@@ -56,25 +69,28 @@ def evaluate(
         raise Refusal(f"photographs and their recogniser go together, {missing} is missing", "give both")
     if out is not None and out.exists():
         raise Refusal(f"{out} exists already", "artefacts are never changed: name another --out or remove it")
-    optics = read_subject(subject)
-    studies = [simulated_study(optics, budget, seed=seed, progress=progress)]
+    optics = read_subject(subject, design)
+    studies = [simulated_study(optics, budget, seed=seed, dynamic=dynamic, progress=progress)]
     if faces is not None and recogniser is not None:
         controls = [found.view for found in studies[0].matches]
         studies.append(
-            photographed_study(optics, budget, faces, recogniser, controls, seed=seed, progress=progress)
+            photographed_study(
+                optics, budget, faces, recogniser, controls, detector=detector, seed=seed, progress=progress
+            )
         )
+    if budget != "quick" and optics.spec.sensor.binning > BAYER_CELL:
+        raw = read_subject(subject, binning=BAYER_CELL)
+        studies.append(raw_study(raw, budget, seed=seed, progress=progress))
     unknown = range(TEST_PEOPLE, TEST_PEOPLE + JUDGED_ON)
-    depression = judge_networks(subject, optics, unknown, seed=seed, progress=progress)
+    judged = judge_networks(subject, optics, unknown, seed=seed, progress=progress)
     with create("evaluation", out, parents=[subject], seed=seed) as draft:
-        metrics = summary(studies, optics, depression, budget)
+        metrics = summary(studies, optics, judged, budget)
         (draft.path / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
         write_report(draft.path / "report.html", studies, metrics)
     return draft.sealed()
 
 
-def summary(
-    studies: list[Study], optics: Subject, depression: dict[str, Interval], budget: str
-) -> dict[str, Any]:
+def summary(studies: list[Study], optics: Subject, judged: Judged | None, budget: str) -> dict[str, Any]:
     """Everything that was found, for ``metrics.json``: intervals as ``[value, low, high]``."""
     study = max(studies, key=lambda study: study.worst().auc.value)
     worst = study.worst()
@@ -86,7 +102,9 @@ def summary(
         "budget": budget,
         "depths": list(optics.depths),
         "psf": "measured" if optics.measured else "computed",
-        "depression": as_json(depression),
+        "psf_of_the_design": optics.designed is not None,
+        "depression": as_json(judged.figures) if judged else {},
+        "linked_by_estimates": as_json(judged.linkage) if judged else {},
         "studies": [
             {
                 "population": study.population,

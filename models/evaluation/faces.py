@@ -20,6 +20,8 @@ from opticaldr.models.data.photographs import (
     scene_from_photograph,
 )
 from opticaldr.models.evaluation.alignment import FloatArray
+from opticaldr.models.evaluation.landmarks import find_landmarks
+from opticaldr.models.evaluation.scratch import scratch
 from opticaldr.models.optics import OpticsSpec, face_width
 
 Progress = Callable[[str, int, int], None]
@@ -95,19 +97,21 @@ def simulated_faces(
         rate = frames / SESSION_SECONDS
         return depth, stage.clip(*recording, frames, size, float(widths[depth]), fps=rate, start=start)
 
-    clips, depths = [], []
+    scenes = scratch((len(recordings) * frames, *size, 3))
+    known, depths = [], []
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        for depth, clip in threads.map(film, recordings):
-            clips.append(clip)
+        for done, (depth, clip) in enumerate(threads.map(film, recordings)):
+            scenes[done * frames : (done + 1) * frames] = clip.frames
+            known.append((clip.landmarks, clip.factors))
             depths.append(depth)
-            progress("film faces", len(clips), len(recordings))
+            progress("film faces", done + 1, len(recordings))
     return Faces(
-        np.concatenate([clip.frames for clip in clips]),
+        scenes,
         np.repeat(np.array(people, np.int64), sessions * frames),
         np.tile(np.repeat(np.arange(sessions), frames), len(people)),
-        np.concatenate([clip.landmarks for clip in clips if clip.landmarks is not None]),
+        np.concatenate([landmarks for landmarks, _ in known if landmarks is not None]),
         np.repeat(np.array(depths, np.int64), frames),
-        {name: np.concatenate([clip.factors[name] for clip in clips]) for name in clips[0].factors},
+        {name: np.concatenate([factors[name] for _, factors in known]) for name in known[0][1]},
         _attributes([stage.identity(person) for person in people], sessions * frames),
     )
 
@@ -128,21 +132,25 @@ def _attributes(people: Sequence[Identity], pictures: int) -> dict[str, FloatArr
 
 
 def photographed_faces(
-    folder: Path, widths: Sequence[float], *, seed: int, size: tuple[int, int] = (112, 112)
+    folder: Path,
+    widths: Sequence[float],
+    *,
+    seed: int,
+    size: tuple[int, int] = (112, 112),
+    detector: Path | None = None,
 ) -> Faces:
     """Photographs, a folder a person, each put at a depth drawn at random: every one counts as a session of
-    its own.
-
-    Pictures are expected to be aligned: the central half is the usual recognition template.
+    its own. Pictures may differ in size.
 
     Args:
         folder: holds one folder per person.
         widths: width of a face in pixels at each depth.
         seed: of the depths.
         size: rows and columns.
+        detector: finds the landmarks (see `find_landmarks`).
 
     Raises:
-        Refusal: no folder, no pictures, or somebody with a single one.
+        Refusal: no folder, no pictures, or a face that is not found.
     """
     people = list_people(folder)
     pictures = [
@@ -150,15 +158,14 @@ def photographed_faces(
         for number, paths in enumerate(people.values())
         for session, path in enumerate(paths)
     ]
+    landmarks = find_landmarks(folder, [path for *_, path in pictures], detector)
     depths = np.random.default_rng(seed).integers(len(widths), size=len(pictures))
     placed = [widths[depth] for depth in depths]
+    scenes = scratch((len(pictures), *size, 3))
+    for scene, (*_, path), width in zip(scenes, pictures, placed, strict=True):
+        scene[:] = scene_from_photograph(read_photograph(path), size, width, landmarks.get(path))
     return Faces(
-        np.stack(
-            [
-                scene_from_photograph(read_photograph(path), size, width)
-                for (*_, path), width in zip(pictures, placed, strict=True)
-            ]
-        ),
+        scenes,
         np.array([number for number, *_ in pictures], np.int64),
         np.array([session for _, session, _ in pictures], np.int64),
         np.stack([place_template(size, width) for width in placed]).astype(np.float32),

@@ -157,6 +157,50 @@ def identification(
     }
 
 
+def open_set(
+    scores: Floats, gallery: NDArray[np.int64], probes: NDArray[np.int64], *, seed: int, replicates: int = 400
+) -> dict[str, Interval]:
+    """Open-set identification: how often an enrolled person is found and named, while strangers raise few alarms.
+
+    A probe raises an alarm if its best gallery entry scores above the threshold; TPIR counts those of enrolled
+    people that name the right one, at the threshold at which the share FPIR of strangers' probes raises one
+    (ISO/IEC 19795-1). Intervals are over the probes' people; the gallery stays as it is.
+
+    Args:
+        scores: ``[probe, gallery]``.
+        gallery: person of each gallery entry, each person once.
+        probes: person of each probe, some of them in the gallery and some not.
+        seed: of the resampling.
+        replicates: bootstrap samples.
+
+    Returns:
+        ``tpir@0.1`` and, where at least five alarms are expected, ``tpir@0.01`` and ``tpir@0.001``.
+    """
+    known = np.isin(probes, gallery)
+    names, person = np.unique(probes, return_inverse=True)
+    best = scores.max(1)
+    right = known & (gallery[scores.argmax(1)] == probes)
+    rates = [rate for rate in FALSE_MATCH_RATES if rate == FALSE_MATCH_RATES[0] or (~known).sum() * rate >= 5]
+    falling = np.argsort(-best[~known], kind="stable")
+    alarms = best[~known][falling]
+
+    def figures(multiplicity: Floats) -> list[float]:
+        weight = multiplicity[person]
+        enrolled, strangers = weight[known].sum(), np.cumsum(weight[~known][falling])
+        if enrolled == 0 or strangers[-1] == 0:
+            return [0.0] * len(rates)
+        found = []
+        for rate in rates:
+            # Just above the first alarm that would be one too many.
+            over = np.flatnonzero(strangers > rate * strangers[-1] + 1e-12)
+            found.append(float(weight[right & (best > alarms[over[0]])].sum() / enrolled))
+        return found
+
+    return dict(
+        zip([f"tpir@{r:g}" for r in rates], bootstrap(figures, len(names), seed, replicates), strict=True)
+    )
+
+
 def proportion(
     hits: NDArray[np.bool_], people: NDArray[np.int64], *, seed: int, replicates: int = 400
 ) -> Interval:

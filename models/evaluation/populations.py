@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from opticaldr.models.evaluation import cache as store
-from opticaldr.models.evaluation.alignment import align
+from opticaldr.models.evaluation.alignment import FloatArray, align
 from opticaldr.models.evaluation.attackers import Ground
-from opticaldr.models.evaluation.budgets import BUDGETS
+from opticaldr.models.evaluation.attackers.ladder import ladder_on_raw_frames
+from opticaldr.models.evaluation.budgets import BUDGETS, Budget
+from opticaldr.models.evaluation.dynamic import dynamic_study
 from opticaldr.models.evaluation.faces import (
     Faces,
     Progress,
@@ -23,8 +26,8 @@ from opticaldr.models.evaluation.faces import (
 from opticaldr.models.evaluation.recognisers import NetworkRecogniser, OnnxRecogniser
 from opticaldr.models.evaluation.retraining import Schedule, train_recogniser
 from opticaldr.models.evaluation.study import Study, run_study
-from opticaldr.models.evaluation.subject import Subject
-from opticaldr.models.evaluation.views import View
+from opticaldr.models.evaluation.subject import WINDOW, Subject
+from opticaldr.models.evaluation.views import View, mean_width
 from opticaldr.models.networks import Recogniser as RecogniserNetwork
 
 TEST_PEOPLE = 1_000_000
@@ -36,12 +39,54 @@ TRAIN_PEOPLE = 500_000
 PHOTOGRAPHS_SEEN = 6000
 """Pictures that a network trained on photographs sees, at the least, counting repetitions."""
 
+PHOTOGRAPHED_CROP = 64
+"""Least side of the faces that networks trained on photographs look at."""
+
 
 def simulated_study(
+    optics: Subject,
+    budget: str,
+    *,
+    seed: int,
+    dynamic: bool = False,
+    progress: Progress = lambda stage, done, total: None,
+) -> Study:
+    """The ladder on simulated subjects, with a recogniser trained here on clean ones.
+
+    Args:
+        optics: under test.
+        budget: name of a budget.
+        seed: of everything random.
+        dynamic: whether random masks that change from frame to frame are attacked too.
+        progress: of long work.
+    """
+    beyond = []
+    if dynamic:
+        width = mean_width(optics.view.bank)
+        beyond = dynamic_study(optics.spec, optics.depths, width, window=WINDOW, seed=seed)
+    return _simulated(optics, BUDGETS[budget], "simulated subjects", seed, progress, beyond=beyond)
+
+
+def raw_study(
     optics: Subject, budget: str, *, seed: int, progress: Progress = lambda stage, done, total: None
 ) -> Study:
-    """The ladder on simulated subjects, with a recogniser trained here on clean ones."""
-    spend = BUDGETS[budget]
+    """Who holds the raw file has more pixels than what leaves the first layer of the network: A0, A1 and A3 on them.
+
+    Fewer people than in `simulated_study`, because their pictures are larger.
+
+    Args:
+        optics: read with one colour pixel to each Bayer cell.
+        budget: name of a budget.
+        seed: of everything random.
+        progress: of long work.
+    """
+    spend = BUDGETS[budget].on_raw_frames()
+    return _simulated(optics, spend, "raw frames", seed, progress, attacks=ladder_on_raw_frames(budget))
+
+
+def _simulated(
+    optics: Subject, spend: Budget, population: str, seed: int, progress: Progress, **further: Any
+) -> Study:
     widths = face_widths(optics.spec, optics.depths)
     size = optics.spec.sensor.binned_shape
 
@@ -52,7 +97,8 @@ def simulated_study(
 
     train, test = film(TRAIN_PEOPLE, spend.train), film(TEST_PEOPLE, spend.test)
     unknown = train.people >= TRAIN_PEOPLE + spend.train[0] - spend.tune
-    clean = clean_recogniser(train.take(~unknown), spend.crop, spend.clean, seed=seed, progress=progress)
+    crops = align(train.scenes, train.landmarks, spend.crop)[~unknown]
+    clean = clean_recogniser(crops, train.people[~unknown], spend.clean, seed=seed, progress=progress)
     ground = Ground(
         train,
         test,
@@ -66,12 +112,7 @@ def simulated_study(
         shown=one_picture_each(test, 8),
         progress=progress,
     )
-    return run_study(
-        "simulated subjects",
-        ground,
-        optics,
-        spend,
-    )
+    return run_study(population, ground, optics, spend, **further)
 
 
 def photographed_study(
@@ -81,6 +122,7 @@ def photographed_study(
     model: Path,
     controls: Sequence[View] = (),
     *,
+    detector: Path | None = None,
     seed: int,
     progress: Progress = lambda stage, done, total: None,
 ) -> Study:
@@ -90,7 +132,7 @@ def photographed_study(
     """
     spend, known = BUDGETS[budget], OnnxRecogniser(model)
     widths, size = face_widths(optics.spec, optics.depths), optics.spec.sensor.binned_shape
-    faces = photographed_faces(folder, widths, seed=seed, size=size)
+    faces = photographed_faces(folder, widths, seed=seed, size=size, detector=detector)
     check_repeated(faces)
     people = np.random.default_rng(seed).permutation(np.unique(faces.people))
     learnt = np.isin(faces.people, people[: len(people) // 2])
@@ -104,7 +146,7 @@ def photographed_study(
         known,
         optics.spec.sensor,
         replace(spend.attack, epochs=rounds),
-        spend.crop,
+        max(spend.crop, PHOTOGRAPHED_CROP),
         seed,
         tune=np.arange(len(train)),
         shown=one_picture_each(test, 8),
@@ -125,23 +167,23 @@ def one_picture_each(faces: Faces, people: int) -> Any:
 
 
 def clean_recogniser(
-    train: Faces,
-    crop: int,
+    crops: FloatArray,
+    people: NDArray[np.int64],
     schedule: Schedule,
     *,
     seed: int,
     progress: Progress = lambda stage, done, total: None,
 ) -> NetworkRecogniser:
-    """A recogniser trained on clean pictures, remembered by their content."""
-    crops = align(train.scenes, train.landmarks, crop)
+    """A recogniser trained on clean aligned faces ``[n, size, size, 3]``, remembered by their content."""
+    crop = crops.shape[1]
 
     def compute() -> store.Arrays:
         network, _ = train_recogniser(
-            crops, train.people, schedule, seed=seed, stage="train recogniser", progress=progress
+            crops, people, schedule, seed=seed, stage="train recogniser", progress=progress
         )
         return {name: value.numpy() for name, value in network.state_dict().items()}
 
-    weights = store.remember(store.content_key("clean", crops, train.people, repr(schedule), seed), compute)
+    weights = store.remember(store.content_key("clean", crops, people, repr(schedule), seed), compute)
     network = RecogniserNetwork(size=crop)
     network.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
     return NetworkRecogniser(network.eval(), crop, "clean network")

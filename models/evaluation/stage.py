@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from opticaldr.models.evaluation.alignment import align
 from opticaldr.models.evaluation.depression import (
     Clips,
     Window,
@@ -88,7 +89,8 @@ def recognise_clean(effort: Effort, seed: int, progress: Progress) -> dict[str, 
         seed=seed,
         progress=progress,
     )
-    recogniser = clean_recogniser(train, 48, effort.recogniser, seed=seed, progress=progress)
+    crops = align(train.scenes, train.landmarks, 48)
+    recogniser = clean_recogniser(crops, train.people, effort.recogniser, seed=seed, progress=progress)
     faces = Embedded(recogniser.embed(test.scenes, test.landmarks), test.people, test.sessions)
     return {name: figure.json() for name, figure in measure(faces, faces, seed=seed).items()}
 

@@ -68,6 +68,7 @@ class Study:
         utility: what can be read off the captures of every view, where expressions are known.
         matches: how well each control's utility meets the lens's.
         shown: pictures ``clean``, ``captured`` and after each reconstruction, ``[n, y, x, 3]``.
+        cases: whom the strongest attacker recognises most clearly, and whom it takes for somebody else.
     """
 
     population: str
@@ -83,6 +84,7 @@ class Study:
     utility: dict[str, Utility]
     matches: list[Match]
     shown: dict[str, FloatArray]
+    cases: dict[str, FloatArray]
 
     def of(self, view: str) -> list[Row]:
         """Rows of one view."""
@@ -111,6 +113,8 @@ def run_study(
     spend: Budget,
     *,
     controls: Sequence[View] = (),
+    attacks: Sequence[Attack] | None = None,
+    beyond: Sequence[tuple[View, Sequence[Attack]]] = (),
 ) -> Study:
     """Every attacker on the lens under test, A0 and A1 on its controls.
 
@@ -122,6 +126,8 @@ def run_study(
         spend: how much.
         controls: the optics to set the lens beside; where expressions are known they are tuned here to the
             lens's utility instead.
+        attacks: who attacks the lens; the budget's ladder if None.
+        beyond: further optics, each with those who attack it.
 
     Raises:
         Refusal: people with a single picture, people both in training and in test, or no recogniser left.
@@ -151,11 +157,13 @@ def run_study(
     utility |= {t.view.name: t.utility(spend.utility) for t in beside if spend.utility}
 
     rows: list[Row] = []
+    whole = ladder(spend.ladder, subject, ground.seed) if attacks is None else attacks
     plan: list[tuple[Trial, Sequence[Attack]]] = [
-        (lens, ladder(spend.ladder, subject, ground.seed)),
+        (lens, whole),
         (ceiling, [OffTheShelf()]),
     ]
     plan += [(control, [OffTheShelf(), Retrained()]) for control in (mild, *beside)]
+    plan += [(trial(view), against) for view, against in beyond]
     for done, (one, attacks) in enumerate(plan):
         readings = [reading for attack in attacks for reading in one.readings(attack)]
         found = _measured(one.view, readings, ground, spend.replicates)
@@ -165,6 +173,7 @@ def run_study(
             strongest = max(range(len(found)), key=lambda n: found[n].auc.value)
             reading, protocol = readings[strongest // len(PROTOCOLS)], found[strongest].protocol
             gallery, probes = _sides(reading, ground, protocol)
+            cases = _cases(lens, reading)
             null = shuffled_null(gallery, probes, seed=ground.seed)
             by_depth = _by_depth(gallery, probes, ground, subject, spend.replicates)
         vars(one).pop("captures", None)  # a thousand frames of which nobody has further need
@@ -183,6 +192,7 @@ def run_study(
         utility,
         matches,
         shown,
+        cases,
     )
 
 
@@ -257,3 +267,26 @@ def _shown(lens: Trial, readings: Sequence[Reading]) -> dict[str, FloatArray]:
     ground = lens.ground
     captured = capture(lens.view, ground.test.take(ground.shown), ground.sensor, seed=2 * ground.seed + 1)
     return {"captured": captured} | {r.attacker: r.restored for r in readings if r.restored is not None}
+
+
+def _cases(lens: Trial, reading: Reading, count: int = 6) -> dict[str, FloatArray]:
+    """Test pictures that an attacker knows most clearly and least, by the lead of the right person's best gallery
+    picture of another session over the best of anybody else; one picture a person."""
+    test, view = lens.ground.test, lens.view
+    scores = reading.probes @ reading.gallery.T
+    same = test.people[:, None] == test.people
+    right = np.where(same & (test.sessions[:, None] != test.sessions), scores, -np.inf).max(1)
+    wrong = np.where(same, -np.inf, scores)
+    lead = right - wrong.max(1)
+    order = np.argsort(lead)
+    first = {"most clearly recognised": order[::-1], "least": order}
+    found = {}
+    for name, ranked in first.items():
+        _, once = np.unique(test.people[ranked], return_index=True)
+        index = ranked[np.sort(once)][:count]
+        few = test.take(index)
+        found[f"{name}: clean"] = few.scenes
+        found[f"{name}: captured"] = capture(view, few, lens.ground.sensor, seed=2 * lens.ground.seed + 1)
+        if name == "least":
+            found["taken for"] = test.scenes[wrong[index].argmax(1)]
+    return found

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from opticaldr.errors import Refusal
 from opticaldr.models.evaluation.alignment import FloatArray
 from opticaldr.models.evaluation.faces import Faces, Progress
+from opticaldr.models.evaluation.scratch import scratch
 from opticaldr.models.optics import SensorSpec, expose, form_image
 
 BATCH = 32
@@ -132,7 +133,7 @@ def capture(
     for depth in np.unique(faces.depths).tolist():
         index = np.flatnonzero(faces.depths == depth)
         batches += [(depth, index[start : start + BATCH]) for start in range(0, len(index), BATCH)]
-    captured = np.empty_like(faces.scenes)
+    captured = scratch(faces.scenes.shape)
 
     def film(number: int) -> None:
         depth, batch = batches[number]

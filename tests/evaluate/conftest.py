@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from opticaldr.models.evaluation.alignment import align
 from opticaldr.models.evaluation.attackers import Ground
 from opticaldr.models.evaluation.faces import simulated_faces
 from opticaldr.models.evaluation.populations import clean_recogniser
@@ -27,7 +28,8 @@ def ground() -> Ground:
     train = simulated_faces(range(40), 3, 2, WIDTHS, seed=5, size=(96, 96))
     test = simulated_faces(range(100, 116), 3, 1, WIDTHS, seed=5, size=(96, 96))
     unknown = train.people >= 32
-    clean = clean_recogniser(train.take(~unknown), CROP, Schedule(12), seed=0)
+    crops = align(train.scenes, train.landmarks, CROP)[~unknown]
+    clean = clean_recogniser(crops, train.people[~unknown], Schedule(12), seed=0)
     sensor = preset("clinic").sensor
     return Ground(
         train,

@@ -80,7 +80,13 @@ def test_the_headline_is_the_strongest_attack_on_the_lens(found):
     metrics = found.json("metrics.json")
     rows = [row for study in metrics["studies"] for row in study["rows"] if row["optic"] == "design"]
     assert metrics["headline"]["auc"] == max((row["auc"] for row in rows), key=lambda auc: auc[0])
-    assert {row["attacker"] for row in rows} == {"A0 off the shelf", "A1 retrained", "A3 Wiener"}
+    assert {row["attacker"] for row in rows} == {
+        "A0 off the shelf",
+        "A1 retrained",
+        "A3 Wiener",
+        "A7 attributes",
+        "stored embedding",
+    }
     assert {row["protocol"] for row in rows} == {"clean gallery", "captures only"}
     for row in rows:
         value, low, high = row["auc"]

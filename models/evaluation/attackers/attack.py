@@ -51,7 +51,7 @@ class Ground:
     tune: NDArray[np.int64]
     shown: NDArray[np.int64]
     progress: Progress = lambda stage, done, total: None
-    _vectors: dict[str, FloatArray] = field(default_factory=dict, repr=False)
+    _vectors: dict[str, FloatArray] = field(default_factory=dict, init=False, repr=False)
 
     def gallery(self, recogniser: Recogniser) -> FloatArray:
         """Vectors of the clean test pictures."""

@@ -11,6 +11,7 @@ from opticaldr.models.evaluation.alignment import FloatArray
 from opticaldr.models.evaluation.attackers.attack import Ground, Reading
 from opticaldr.models.evaluation.attackers.off_the_shelf import read_restored
 from opticaldr.models.evaluation.attackers.retrained import Retrained
+from opticaldr.models.evaluation.scratch import scratch
 from opticaldr.models.evaluation.views import BATCH, Captures, View
 
 Invert = Callable[[FloatArray, NDArray[np.floating], float], FloatArray]
@@ -82,7 +83,7 @@ class Inversion:
         self, bank: FloatArray, frames: FloatArray, depths: NDArray[np.int64], setting: float, assumed: int
     ) -> FloatArray:
         """Undo the PSF of the assumed depth, a batch at a time."""
-        restored = np.empty_like(frames)
+        restored = scratch(frames.shape)
         for depth in np.unique(depths).tolist():
             psf = bank[depth if assumed == OWN_DEPTH else assumed]
             index = np.flatnonzero(depths == depth)
