@@ -19,6 +19,7 @@ from opticaldr.cli import (
     fabricate,
     finetune,
     inspect,
+    password,
     run,
     show,
 )
@@ -48,6 +49,7 @@ for verb in (
     evaluate.evaluate,
     run.run,
     show.show,
+    password.password,
     doctor.doctor,
 ):
     app.command()(verb)

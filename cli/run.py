@@ -44,6 +44,10 @@ def run(
     development: Annotated[
         bool, typer.Option("--development", help="Run although a protection fails; marks every record.")
     ] = False,
+    settings: Annotated[
+        Path | None,
+        typer.Option(help="A clinic's TOML file: FHIR, MQTT, the local page.", show_default=False),
+    ] = None,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
@@ -68,6 +72,7 @@ def run(
         threads=threads,
         seed=seed,
         development=development,
+        settings=settings,
         on_entry=lambda entry: _tell_live(entry) if not as_json else None,
     )
     tell(summary if as_json else _for_people(summary), as_json=as_json)

@@ -66,6 +66,7 @@ class AuditLog:
         head: hash of the last entry.
         entries: number of entries.
         kinds: how many there are of each kind.
+        lost: entries that could not be added since it was opened.
         size: bytes that are safe on the disk; whoever reads the file meanwhile must not read further.
 
     Raises:
@@ -78,6 +79,7 @@ class AuditLog:
         self.head = BEGINNING
         self.entries = 0
         self.kinds: Counter[str] = Counter()
+        self.lost = 0
         self.size = 0
         self._key = key
         self._stream: BinaryIO | None = None
@@ -132,6 +134,7 @@ class AuditLog:
                 raise OSError(errno.ENOSPC, "no space left on the device", str(self.path))
             os.fdatasync(self._stream.fileno())
         except OSError:
+            self.lost += 1
             self._stream.truncate(self.size)
             raise
         self.head = entry["hash"]

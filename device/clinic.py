@@ -1,15 +1,21 @@
-"""The clinic's side of a run: the sinks that its settings name, checked before eye starts."""
+"""The clinic's side of a run: the sinks and the page that its settings name, checked before eye starts."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from opticaldr.device.attend import Shutter, attend
 from opticaldr.device.audit import public_hex
 from opticaldr.device.delivery import Sink
-from opticaldr.device.settings import Fhir, Mqtt, Settings, read_secret
+from opticaldr.device.orders import Orders
+from opticaldr.device.settings import Fhir, Mqtt, Page, Settings, read_secret
+from opticaldr.device.status import Status
 from opticaldr.device.tls import client_context
+from opticaldr.device.voice import Session
 
 
 def open_sinks(settings: Settings, bundle: str, key: Ed25519PrivateKey) -> list[Sink]:
@@ -30,6 +36,33 @@ def open_sinks(settings: Settings, bundle: str, key: Ed25519PrivateKey) -> list[
     if settings.mqtt is not None:
         sinks.append(_mqtt(settings.mqtt, key))
     return sinks
+
+
+def attend_page(
+    page: Page,
+    status: Status,
+    orders: Orders,
+    *,
+    about: Mapping[str, Any],
+    seconds: float | None,
+    on_entry: Callable[[Mapping[str, Any]], None],
+) -> Session:
+    """A run with the local page, where the shutter is opened and closed (see `opticaldr.device.attend`).
+
+    Raises:
+        Refusal: the page cannot be served.
+    """
+    from opticaldr.device.page.server import PageServer
+
+    shutter = Shutter(wanted=not page.consent)
+
+    def tell(entry: Mapping[str, Any]) -> None:
+        status.take(dict(entry))
+        on_entry(entry)
+
+    with PageServer(page, status, shutter) as server:
+        sys.stderr.write(f"opticaldr: the page is at {server.url}\n")
+        return attend(orders, status.log, shutter, status, about=about, seconds=seconds, on_entry=tell)
 
 
 def _fhir(fhir: Fhir, bundle: str, key: Ed25519PrivateKey) -> Sink:

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from opticaldr.artefacts import create_key, load_key, load_public_key, open_artefact
+from opticaldr.artefacts import Artefact, create_key, load_key, load_public_key, open_artefact
 from opticaldr.artefacts.bundle import SIGNATURE, verify_bundle
 from opticaldr.device.audit import AuditLog, public_hex
 from opticaldr.device.budget import BITS_PER_ESTIMATE, FACE_IMAGE_BITS, bits_per_hour
+from opticaldr.device.clinic import attend_page, open_sinks
 from opticaldr.device.confinement import Protection
 from opticaldr.device.delivery import Courier, Delivery
 from opticaldr.device.hearing import name_of
 from opticaldr.device.ndjson import NdjsonFile
 from opticaldr.device.orders import OK, TRIPPED, Orders
 from opticaldr.device.records import Event
+from opticaldr.device.settings import Settings, read_settings
+from opticaldr.device.status import Facts, Status
 from opticaldr.device.voice import Session, listen
 from opticaldr.errors import Refusal
 
@@ -39,6 +44,7 @@ def run(
     threads: int = 1,
     seed: int = 0,
     development: bool = False,
+    settings: Path | None = None,
     on_entry: Callable[[Mapping[str, Any]], None] = lambda entry: None,
 ) -> dict[str, Any]:
     """Run until the source ends, the limits are reached, Ctrl-C, or the optics are not in place.
@@ -53,6 +59,7 @@ def run(
         interval: least seconds between two estimates in the long run.
         threads: of the model.
         development: go on although a protection cannot be enforced.
+        settings: a clinic's file: where estimates go, and the local page (`opticaldr.device.settings`).
         on_entry: called with each entry of the audit log as it is made.
 
     Returns:
@@ -62,6 +69,7 @@ def run(
     Raises:
         Refusal: the bundle, the source or the folder is not usable, or eye could not protect itself.
     """
+    clinic = read_settings(settings) if settings is not None else Settings()
     signer = load_public_key(trust) if trust is not None else _named_signer(bundle)
     artefact, spec = verify_bundle(bundle, signer)
     orders = Orders(
@@ -77,14 +85,20 @@ def run(
         development=development,
     )
     folder = out if out is not None else Path("runs") / f"run-{secrets.token_hex(4)}"
-    with AuditLog(folder / LOG, _device_key(folder / KEY)) as log:
-        with Courier(Delivery(log, NdjsonFile(folder / ESTIMATES), folder)):
-            session = listen(
-                orders,
-                log,
-                about={"bundle": artefact.id},
-                seconds=seconds,
-                on_entry=on_entry,
+    key = _device_key(folder / KEY)
+    with AuditLog(folder / LOG, key) as log, ExitStack() as stack:
+        sinks = [NdjsonFile(folder / ESTIMATES), *open_sinks(clinic, artefact.id, key)]
+        deliveries = [Delivery(log, sink, folder) for sink in sinks]
+        for delivery in deliveries:
+            stack.enter_context(Courier(delivery))
+        about = {"bundle": artefact.id}
+        if clinic.page is None:
+            session = listen(orders, log, about=about, seconds=seconds, on_entry=on_entry)
+        else:
+            facts = Facts(artefact.id, _calibrated(artefact), interval, spec.purpose)
+            status = Status(facts, log, deliveries)
+            session = attend_page(
+                clinic.page, status, orders, about=about, seconds=seconds, on_entry=on_entry
             )
         return {
             "passed": _passed(session),
@@ -98,6 +112,12 @@ def run(
             "estimates_file": str(folder / ESTIMATES),
             "purpose": spec.purpose,
         }
+
+
+def _calibrated(bundle: Artefact) -> datetime | None:
+    """When the optics were measured, as the bundle's ancestry remembers it."""
+    times = [ancestor.created for ancestor in bundle.manifest.ancestors if ancestor.kind == "calibration"]
+    return max(times, default=None)
 
 
 def _passed(session: Session) -> bool:

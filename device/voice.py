@@ -53,6 +53,7 @@ class Session:
         farewell: eye's last record; None if it ended without.
         exit_code: eye's; negative for a signal.
         suspicion: why eye was stopped, if it was.
+        stopped: whether the whole run was told to end.
     """
 
     records: int = 0
@@ -64,6 +65,7 @@ class Session:
     farewell: Record | None = None
     exit_code: int | None = None
     suspicion: str = ""
+    stopped: bool = False
 
 
 def listen(
@@ -72,6 +74,7 @@ def listen(
     *,
     about: Mapping[str, Any],
     seconds: float | None = None,
+    wanted: Callable[[], bool] = lambda: True,
     on_entry: Callable[[Mapping[str, Any]], None] = lambda entry: None,
 ) -> Session:
     """Start eye, hear it out and log what it says, until it ends or is told to.
@@ -81,6 +84,7 @@ def listen(
         log: open audit log.
         about: what is entered about this run beside the orders: which bundle.
         seconds: stop after so long; None for no limit.
+        wanted: whether to go on.
         on_entry: called with each entry that was logged.
 
     Raises:
@@ -107,7 +111,7 @@ def listen(
 
         def over() -> bool:
             late = seconds is not None and began is not None and time.monotonic() >= began + seconds
-            return sign.seen or late
+            return sign.seen or late or not wanted()
 
         try:
             for data in _records(eye, over):
@@ -120,9 +124,10 @@ def listen(
             enter("suspicion", {"why": str(suspicion)})
             session.suspicion = str(suspicion)
         session.exit_code, words = eye.end()
+    session.stopped = sign.seen
     if orders.development and words:
         sys.stderr.write(f"{words}\n")
-    if session.records == 0 and not session.suspicion and not sign.seen:
+    if session.records == 0 and not session.suspicion and not sign.seen and wanted():
         enter("refused", {"exit_code": session.exit_code})
         if "Traceback" in words:
             raise RuntimeError(f"eye failed before its first record:\n{words}")
