@@ -3,10 +3,10 @@
 name = "bench 1"
 
 [camera]
-driver = "simulated"
+driver = "picamera2"        # simulated, picamera2, opencv or replay; each has its own keys, see the classes below
 
 [board]
-port = "simulated"
+port = "/dev/ttyACM0"       # a pyserial URL, or the word simulated
 
 [stage]
 origin = 0.352              # depth of the point source with the stage at home, metres from the pupil
@@ -26,24 +26,62 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from opticaldr.errors import Refusal
 from opticaldr.hardware.as_built import Tolerances
+from opticaldr.hardware.cameras import Camera, ReplayCamera, SimulatedCamera
+from opticaldr.hardware.world import World
+from opticaldr.models.optics import SensorSpec
+
+SIMULATED = "simulated"
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Side = Annotated[int, Field(gt=0)]
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class CameraPart(_Part):
-    """The camera: its driver."""
+class SimulatedPart(_Part):
+    """The camera of the simulated world."""
 
     driver: Literal["simulated"] = "simulated"
 
 
-class BoardPart(_Part):
-    """The board: the one of the simulated bench."""
+class ReplayPart(_Part):
+    """Frames from disk: a recording, a video or a folder of pictures, relative to the rig file."""
 
-    port: Literal["simulated"] = "simulated"
+    driver: Literal["replay"]
+    source: Path
+
+
+class OpenCVPart(_Part):
+    """A UVC camera; see `OpenCVCamera`. `mode` is rows and columns, `format` a four-character code (``RG10``)."""
+
+    driver: Literal["opencv"]
+    device: str = "/dev/video0"
+    format: Annotated[str, Field(pattern=r"^[\x20-\x7e]{2,4}$")] | None = None
+    mode: tuple[Side, Side] | None = None
+    black_level: Annotated[int, Field(ge=0, le=65535)] = 0
+    unity_gain: Positive = 1.0
+
+
+class Picamera2Part(_Part):
+    """A Raspberry Pi camera; see `Picamera2Camera`. `mode` is rows and columns."""
+
+    driver: Literal["picamera2"]
+    number: Annotated[int, Field(ge=0)] = 0
+    mode: tuple[Side, Side] | None = None
+    bits: Annotated[int, Field(ge=8, le=16)] | None = None
+    tuning: str | None = None
+
+
+CameraPart = Annotated[SimulatedPart | ReplayPart | OpenCVPart | Picamera2Part, Field(discriminator="driver")]
+DRIVERS = ("simulated", "replay", "opencv", "picamera2")
+
+
+class BoardPart(_Part):
+    """The board: a pyserial URL, or the word ``simulated``. A simulated board moves and lights nothing real."""
+
+    port: Annotated[str, Field(min_length=1)] = SIMULATED
 
 
 class StagePart(_Part):
@@ -64,7 +102,7 @@ class RigSpec(_Part):
     """The contents of RIG.toml."""
 
     name: str = "simulated bench"
-    camera: CameraPart = CameraPart()
+    camera: CameraPart = SimulatedPart()
     board: BoardPart = BoardPart()
     stage: StagePart = StagePart()
     simulation: SimulationPart = SimulationPart()
@@ -76,11 +114,11 @@ def load_rig(source: Path | str) -> RigSpec:
     Raises:
         Refusal: the file is missing, is not TOML, or has an unknown or impossible key (named).
     """
-    if str(source) == "simulated":
+    if str(source) == SIMULATED:
         return RigSpec()
     path = Path(source)
     try:
-        return RigSpec.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        spec = RigSpec.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError):
         raise Refusal(
             f"the rig file {path} cannot be read", "give a RIG.toml, or the word simulated"
@@ -88,7 +126,52 @@ def load_rig(source: Path | str) -> RigSpec:
     except tomllib.TOMLDecodeError as error:
         raise Refusal(f"{path} is not valid TOML: {error}", "mend the line it names") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "the whole"
-        given = f" (given: {first['input']!r})" if first["loc"] else ""
-        raise Refusal(f"{path}: {key}: {first['msg']}{given}", "mend this key") from None
+        raise Refusal(f"{path}: {_first(error)}", "mend this key") from None
+    if isinstance(spec.camera, ReplayPart):
+        camera = spec.camera.model_copy(update={"source": path.parent / spec.camera.source})
+        spec = spec.model_copy(update={"camera": camera})
+    return spec
+
+
+def camera_of(
+    part: CameraPart, *, world: World | None = None, sensor: SensorSpec | None = None, seed: int = 0
+) -> Camera:
+    """The camera that a rig names, not yet open.
+
+    Args:
+        part: the rig's ``[camera]``.
+        world: what a simulated camera looks at; needed for that one alone.
+        sensor: what the optics were designed for: its central region and depth are asked for. None for whole frames.
+        seed: of a simulated camera.
+    """
+    region = None if sensor is None else sensor.shape
+    if isinstance(part, SimulatedPart):
+        assert world is not None, "a simulated camera needs a world"
+        return SimulatedCamera(world, seed=seed)
+    if isinstance(part, ReplayPart):
+        return ReplayCamera(part.source)
+    if isinstance(part, OpenCVPart):
+        from opticaldr.hardware.cameras.opencv import OpenCVCamera
+
+        return OpenCVCamera(
+            part.device,
+            pixel_format=None if part.format is None else part.format.ljust(4),
+            mode=part.mode,
+            region=region,
+            black_level=part.black_level,
+            unity_gain=part.unity_gain,
+        )
+    from opticaldr.hardware.cameras.picamera2 import Picamera2Camera
+
+    bits = part.bits or (None if sensor is None else sensor.bits)
+    return Picamera2Camera(part.number, mode=part.mode, bits=bits, region=region, tuning=part.tuning)
+
+
+def _first(error: ValidationError) -> str:
+    """The first mistake: its key as it stands in the file, what is wrong, and what was given."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"] if part not in DRIVERS) or "the whole"
+    if first["type"].startswith("union_tag"):
+        return f"{key}.driver: choose one of {', '.join(DRIVERS)} (given: {first['input'].get('driver')!r})"
+    given = f" (given: {first['input']!r})" if first["loc"] else ""
+    return f"{key}: {first['msg']}{given}"

@@ -98,6 +98,8 @@ class World:
         stage_origin: depth of the point source (metres from the pupil) with the carriage on the low switch.
         source_offset: lateral position (x, y) of the point source from the optical axis, metres; on a
             one-axis bench the technician sets it by hand.
+        camera_turn: tangents (x, y) of the angle that the camera is turned by, so that the source's rail
+            appears off axis by the same angle at every depth.
         source_drive: commanded fraction 0 … 1 of full power.
         source_full_intensity: radiant intensity at full drive, watts per steradian, spread evenly over the
             colours (a 50 µm pinhole before a 3·10⁵ W m⁻² sr⁻¹ LED gives about 6·10⁻⁴).
@@ -127,6 +129,7 @@ class World:
     stage: Stage = field(default_factory=Stage)
     stage_origin: float = 0.35
     source_offset: tuple[float, float] = (0.0, 0.0)
+    camera_turn: tuple[float, float] = (0.0, 0.0)
     source_drive: float = 0.0
     source_full_intensity: float = 6e-4
     source_diameter: float = 0.0
@@ -158,8 +161,14 @@ class World:
 
     @property
     def depth(self) -> float:
-        """True distance from the pupil to the point source, metres."""
-        return self.stage_origin + self.stage.carriage
+        """True distance from the pupil to the point source, metres, to the nanometre."""
+        return round(self.stage_origin + self.stage.carriage, 9)
+
+    @property
+    def source_place(self) -> tuple[float, float]:
+        """Position (x, y) of the point source seen from the camera's axis, metres."""
+        (x, y), (turn_x, turn_y) = self.source_offset, self.camera_turn
+        return x + turn_x * self.depth, y + turn_y * self.depth
 
     @property
     def source_intensity(self) -> float:

@@ -9,6 +9,9 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from opticaldr.hardware.cameras.errors import WrongMode
+from opticaldr.models.optics import SensorSpec
+
 EXPOSURE_STEP = 40e-6
 """Seconds to which an exposure may be rounded: rows of a rolling shutter take 9 to 30 µs."""
 
@@ -41,6 +44,28 @@ class CameraInfo:
     def white_level(self) -> int:
         """Highest raw value."""
         return 2**self.bits - 1
+
+    def check(self, sensor: SensorSpec) -> None:
+        """Make sure that this camera has the sensor that optics were designed for.
+
+        Raises:
+            WrongMode: it has another shape, depth or colour filters, or gives pictures instead of raw values.
+        """
+        if not self.linear:
+            raise WrongMode(
+                f"{self.name} cannot measure: its camera develops the pictures",
+                "use a camera that gives raw Bayer or mono planes",
+            )
+        for what, is_, should in (
+            ("pixels", self.shape, sensor.shape),
+            ("bits", self.bits, sensor.bits),
+            ("colour filters", self.bayer, sensor.bayer),
+        ):
+            if is_ != should:
+                raise WrongMode(
+                    f"{self.name} has {what} {is_}, the optics were designed for {should}",
+                    "choose another mode in the rig file, or design for this camera",
+                )
 
 
 @dataclass(frozen=True)

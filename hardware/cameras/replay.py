@@ -41,6 +41,8 @@ class ReplayCamera:
         self.source = source
         self._info: CameraInfo | None = None
         self._asked: tuple[float, float] | None = None
+        self._settings: list[tuple[float, float]] = []
+        self._frames: Iterator[RawFrame] = iter(())
 
     def __enter__(self) -> Self:
         if is_recording(self.source):
