@@ -5,11 +5,12 @@ Export writes it, the device reads it; they share nothing else.
 
 import hashlib
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from opticaldr.artefacts.signing import sign, verify
 from opticaldr.artefacts.store import Artefact, open_artefact
@@ -66,6 +67,8 @@ class Interlock(_Part):
     """Lowest contrast-to-noise ratio of a frame that can be judged at all."""
     electrons: tuple[float, float, float]
     read_noise: tuple[float, float, float]
+    temperatures: tuple[float, float] = (268.15, 323.15)
+    """Lowest and highest temperature inside the housing (kelvin) at which the calibration is believed."""
 
 
 class BundleSpec(_Part):
@@ -87,6 +90,8 @@ class BundleSpec(_Part):
     embedding: Count
     interlock: Interlock
     opset: Count
+    expires: AwareDatetime | None = None
+    """When the calibration is no longer to be relied on; None if it was not said."""
     purpose: str = "Research use only. Not a diagnosis, not triage."
 
 
@@ -105,6 +110,15 @@ def sign_bundle(folder: Path, parents: tuple[str, ...], key: Ed25519PrivateKey) 
         "signature": sign(key, _message(hashes, parents)).hex(),
     }
     (folder / SIGNATURE).write_text(json.dumps(signature, indent=2) + "\n", encoding="utf-8")
+
+
+def require_fresh(spec: BundleSpec, now: datetime | None = None) -> None:
+    """Refuse a bundle whose calibration has expired by ``now`` (the present if not given)."""
+    if spec.expires is not None and (now or datetime.now(UTC)) >= spec.expires:
+        raise Refusal(
+            f"the bundle's calibration expired on {spec.expires:%Y-%m-%d}",
+            "calibrate the camera again and export a new bundle",
+        )
 
 
 def verify_bundle(path: Path, key: Ed25519PublicKey) -> tuple[Artefact, BundleSpec]:

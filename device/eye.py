@@ -5,8 +5,8 @@ The order is: open the camera, load and warm the model, take a first frame throu
 network and start no process, and the pipe is the only descriptor it can write to.
 
 It is started by voice as ``python -m opticaldr.device.eye ORDERS`` and stops at SIGTERM, when voice is gone,
-when the source ends, or when the optics are not in place (exit code 3; starting it again is the deliberate
-act that re-arms it).
+when the source ends, when camera or board are gone (exit code 4), or when the interlock closes (exit code 3).
+A frame loop that hangs is ended by an alarm that the kernel keeps.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ import sys
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from opticaldr.artefacts.bundle import BundleSpec, verify_bundle
+from opticaldr.artefacts.bundle import BundleSpec, require_fresh, verify_bundle
 from opticaldr.device.confinement import EVERY, Finding, Protection, confine
 from opticaldr.device.estimator import Estimator
+from opticaldr.device.housing import Housing
 from opticaldr.device.interlock import InterlockWatch
 from opticaldr.device.mouth import Mouth
-from opticaldr.device.orders import OK, REFUSED, TRIPPED, Orders
+from opticaldr.device.orders import LOST, OK, REFUSED, TRIPPED, Orders
 from opticaldr.device.records import Event, Kind, Quality
 from opticaldr.device.rig import open_rig
 from opticaldr.device.ring import FrameRing
@@ -32,6 +33,10 @@ from opticaldr.hardware.cameras import Camera
 from opticaldr.hardware.cameras.scene import SceneEnded
 
 RING_SLOTS = 2
+LONGEST_FRAME = 20.0
+"""Seconds after which a frame loop that has not come round hangs, and the process is ended by SIGALRM."""
+GONE = (Event.CAMERA_SILENT, Event.BOARD_SILENT)
+"""What may come back by itself; every other event needs a person."""
 
 
 def main(arguments: list[str]) -> int:
@@ -51,6 +56,7 @@ def run(orders: Orders) -> int:
         Refusal: before it is locked in, whatever the user can mend.
     """
     bundle, spec = verify_bundle(orders.bundle, Ed25519PublicKey.from_public_bytes(bytes.fromhex(orders.key)))
+    require_fresh(spec)
     with (
         StopSign((signal.SIGTERM,), ignored=(signal.SIGINT,)) as stop,
         open_rig(
@@ -63,6 +69,7 @@ def run(orders: Orders) -> int:
             seed=orders.seed,
         ) as rig,
         rig.camera as camera,
+        Housing(rig.board, spec) as housing,
         FrameRing(RING_SLOTS, _mode(camera, spec)) as ring,
     ):
         estimator = Estimator(bundle, spec, threads=orders.threads)
@@ -82,25 +89,34 @@ def run(orders: Orders) -> int:
             return REFUSED
         sight = Sight(camera, estimator, interlock, ring, mouth, marks)
         try:
-            return _watch(sight, mouth, orders.frames, stop)
+            return _watch(sight, housing, mouth, orders.frames, stop)
         finally:
             sight.wipe()
+            housing.close()
 
 
-def _watch(sight: Sight, mouth: Mouth, frames: int | None, stop: StopSign) -> int:
+def _watch(sight: Sight, housing: Housing, mouth: Mouth, frames: int | None, stop: StopSign) -> int:
     try:
+        fault = housing.open()
         while not stop.seen and mouth.heard() and (frames is None or sight.count.frames < frames):
-            if not sight.look():
-                sight.farewell(Event.OPTICS_NOT_IN_PLACE)
-                return TRIPPED
+            signal.setitimer(signal.ITIMER_REAL, LONGEST_FRAME)
+            if fault is Event.NONE and not sight.look():
+                fault = Event.OPTICS_NOT_IN_PLACE
+            fault = fault or housing.fault()
+            if fault is not Event.NONE:
+                sight.wipe()
+                housing.close()
+                sight.farewell(fault)
+                return LOST if fault in GONE else TRIPPED
         sight.farewell()
     except SceneEnded:
         sight.farewell()
     except BrokenPipeError:
         return OK  # voice is gone: there is nobody to tell
     except Refusal:
+        sight.wipe()
         sight.farewell(Event.CAMERA_SILENT)
-        return REFUSED
+        return LOST
     except Exception:
         sight.wipe()
         sight.farewell(Event.FAILED)

@@ -7,8 +7,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-OK, REFUSED, TRIPPED = 0, 1, 3
-"""Exit codes of eye: ended as told, could not start or lost its camera, optics not in place."""
+OK, REFUSED, TRIPPED, LOST = 0, 1, 3, 4
+"""Exit codes of eye: ended as told, could not start, interlock closed, camera or board gone."""
 
 
 class Orders(BaseModel):

@@ -49,6 +49,12 @@ class Event(IntEnum):
     """Frames cannot be judged (too dark, too plain) and are dropped until they can."""
     CAMERA_SILENT = 3
     FAILED = 4
+    COVER_OPEN = 5
+    """The board's tamper switch: somebody opened the housing."""
+    BOARD_SILENT = 6
+    TEMPERATURE_OUT_OF_RANGE = 7
+    CALIBRATION_EXPIRED = 8
+    SHUTTER_STUCK = 9
 
 
 class Quality(IntFlag):

@@ -16,8 +16,10 @@ from opticaldr.artefacts import Artefact
 from opticaldr.artefacts.bundle import PSF_BANK, BundleSpec
 from opticaldr.calibration.interlock import superpixel_bank
 from opticaldr.errors import Refusal
+from opticaldr.firmware_interface import Board, SimulatedBoard
 from opticaldr.hardware.cameras import Camera
 from opticaldr.hardware.cameras.scene import SceneCamera
+from opticaldr.hardware.world import World
 from opticaldr.models.optics import OpticsSpec, face_width
 
 RIGS = ("simulated",)
@@ -34,11 +36,13 @@ class Rig:
         camera: gives raw frames of the bundle's camera mode.
         simulated: whether its frames are computed.
         video: whether it is driven through Video4Linux.
+        board: watches cover and temperature and moves the shutter, not open yet; None if there is none.
     """
 
     camera: Camera
     simulated: bool
     video: bool
+    board: Board | None = None
 
 
 @contextmanager
@@ -83,6 +87,7 @@ def open_rig(
         pictures: Iterator[Picture] = (_fit(p, shape) for p in at_pace(scene.frames, spec.window.fps))
         if Path(source).is_dir():
             pictures = iter(list(islice(pictures, frames)))
+        world = World(seed=seed)
         first = next(pictures)  # whatever the source still needs to open or import, it does now
         camera = SceneCamera(
             chain([np.zeros_like(first), first], pictures),
@@ -90,8 +95,11 @@ def open_rig(
             optics.sensor,
             unmask_at=None if unmask_at is None else unmask_at + 1,
             seed=seed,
+            world=world,
+            period=1 / spec.window.fps,
         )
-        yield Rig(camera, simulated=True, video=source.isdecimal())
+        board = Board(SimulatedBoard(world))
+        yield Rig(camera, simulated=True, video=source.isdecimal(), board=board)
 
 
 def at_pace(frames: Iterable[tuple[float, Picture]], fps: float) -> Iterator[Picture]:

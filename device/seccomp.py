@@ -49,6 +49,7 @@ ALWAYS = {
     "sigaltstack": (131, 132),
     "restart_syscall": (219, 128),
     "sched_yield": (24, 124),
+    "setitimer": (38, 103),
     "getcpu": (309, 168),
     "getpid": (39, 172),
     "gettid": (186, 178),

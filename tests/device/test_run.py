@@ -77,7 +77,12 @@ def test_estimates_come_out_and_are_those_of_the_graphs(bundle, tmp_path, maker_
 
     artefact, spec = verify_bundle(bundle, load_public_key(Path(f"{maker_key}.pub")))
     estimator = Estimator(artefact, spec)
-    with open_rig(artefact, spec, "simulated", "simulated:0", seed=4) as rig, rig.camera as camera:
+    with (
+        open_rig(artefact, spec, "simulated", "simulated:0", seed=4) as rig,
+        rig.camera as camera,
+        rig.board as board,
+    ):
+        board.shutter(True)
         camera.capture()  # the blank one
         for estimate in summary["estimates"]:
             for row in estimator.window:
@@ -208,7 +213,12 @@ def test_eye_writes_nothing_anywhere_and_reports_to_nobody(bundle, tmp_path, mon
 
 def test_no_frame_reaches_the_memory_of_voice_or_a_file(bundle, tmp_path, maker_key):
     artefact, spec = verify_bundle(bundle, load_public_key(Path(f"{maker_key}.pub")))
-    with open_rig(artefact, spec, "simulated", "simulated:0", seed=9) as rig, rig.camera as camera:
+    with (
+        open_rig(artefact, spec, "simulated", "simulated:0", seed=9) as rig,
+        rig.camera as camera,
+        rig.board as board,
+    ):
+        board.shutter(True)
         camera.capture()
         frames = [camera.capture().raw for _ in range(WINDOW)]
     marks = [frame[SIDE // 2, 100:140].tobytes() for frame in frames[WINDOW - 4 : WINDOW]]
