@@ -38,7 +38,7 @@ class SceneCache:
         self.limit, self.folder = limit, folder or home / "opticaldr" / "scenes"
 
     def remember(self, key: str, size: int, make: Callable[[Path], None]) -> dict[str, NDArray[Any]]:
-        """The arrays under a key, mapped read-only; made by ``make(folder)`` as ``.npy`` files if absent.
+        """The arrays under a key, mapped, what is written stays in memory; made by ``make(folder)`` as ``.npy`` files if absent.
 
         Args:
             key: see `content_key`.
@@ -104,7 +104,7 @@ def content_key(files: Iterable[Path | None], *settings: object) -> str:
 def _open(place: Path) -> dict[str, NDArray[Any]] | None:
     """What lies there, mapped; None if nothing or nothing whole does."""
     try:
-        arrays = {file.stem: np.load(file, mmap_mode="r") for file in sorted(place.glob("*.npy"))}
+        arrays = {file.stem: np.load(file, mmap_mode="c") for file in sorted(place.glob("*.npy"))}
     except (OSError, ValueError):
         return None
     return arrays or None

@@ -27,7 +27,8 @@ def save_networks(file: Path, network: FrameNetwork, head: TemporalHead, scale: 
     weights = {f"network.{name}": value for name, value in network.state_dict().items()}
     weights |= {f"head.{name}": value for name, value in head.state_dict().items()}
     weights |= {"factors.mean": scale.mean, "factors.spread": scale.spread}
-    about = {"network": network.name, "factors": json.dumps(scale.names)}
+    # One entry, for the file keeps several in no order, and the same networks shall give the same file.
+    about = {"networks": json.dumps({"frame": network.name, "factors": scale.names})}
     save_file({name: value.cpu().contiguous() for name, value in weights.items()}, file, about)
 
 
@@ -43,10 +44,10 @@ def load_networks(file: Path, size: int) -> tuple[FrameNetwork, TemporalHead, Fa
     """
     try:
         with safe_open(file, "pt") as stored:
-            about = stored.metadata()
+            about = json.loads(stored.metadata()["networks"])
             weights = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-        names = tuple(json.loads(about["factors"]))
-        network, head = frame_network(about["network"], len(names), size), TemporalHead()
+        names = tuple(about["factors"])
+        network, head = frame_network(about["frame"], len(names), size), TemporalHead()
         for prefix, part in (("network.", network), ("head.", head)):
             own = {name.removeprefix(prefix): v for name, v in weights.items() if name.startswith(prefix)}
             part.load_state_dict(own)

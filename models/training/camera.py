@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from opticaldr.models.networks.parallel import each
 from opticaldr.models.optics import OpticsSpec, SensorSpec, form_image, psf_bank
 
 EXPOSURES = (0.35, 0.95)
@@ -41,7 +42,8 @@ class Camera:
         order = torch.argsort(view, stable=True)
         images = [form_image(scenes[view == at], self.bank[at][None]) for at in torch.unique(view).tolist()]
         image = torch.cat(images)[torch.argsort(order)]
-        exposures = torch.empty(len(scenes), 1, 1, 1).uniform_(*EXPOSURES)
+        low, high = EXPOSURES
+        exposures = low + (high - low) * each(torch.rand, len(scenes), 1, 1, 1)
         return noisy(exposures * image, self.sensor)
 
 
@@ -66,5 +68,5 @@ def noisy(irradiance: Tensor, sensor: SensorSpec) -> Tensor:
     electrons = sensor.full_well * pixels
     with torch.no_grad():
         variance = irradiance.clamp(min=0) * electrons + sensor.read_noise**2 * pixels
-        noise = torch.randn_like(irradiance) * variance.sqrt() / electrons
+        noise = each(torch.randn, *irradiance.shape) * variance.sqrt() / electrons
     return (irradiance + noise).clamp(max=1.0)

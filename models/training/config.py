@@ -29,7 +29,7 @@ class SubjectsConfig(_Config):
     """People that everything is trained on."""
     test: Annotated[int, Field(ge=4, le=100_000)] = 40
     """People that are never trained on, on whom every figure is taken."""
-    validate: Annotated[int, Field(ge=4, le=100_000)] = 20
+    validation: Annotated[int, Field(ge=4, le=100_000)] = 20
     """People on whom the head's uncertainty is calibrated."""
     sessions: Annotated[int, Field(ge=2, le=1000)] = 2
     """Recordings of each person."""
@@ -45,7 +45,7 @@ class SubjectsConfig(_Config):
 
 
 class DataConfig(_Config):
-    """Data sets in place of simulated subjects: ``celeba:DIR``, ``people:DIR``, ``expressions:PATH``, ``avec2014:DIR`` …"""
+    """Data sets in place of simulated subjects, by kind and place: ``celeba:DIR``, ``avec2014:DIR`` …"""
 
     pictures: tuple[str, ...] = ()
     """What lens and network learn from; people have to be known in at least one of them."""
@@ -75,7 +75,7 @@ class LensConfig(_Config):
     fan: Annotated[float, Field(ge=0, le=100)] = 8.5
     """Where it starts: superpixels to either side over which the surface spreads a point along x. 0 is a flat plate."""
     start: Annotated[float, Field(ge=0, le=50)] = 0.3
-    """Root mean square of what is added at random to the first coefficients, micrometres."""
+    """Root mean square of what is added at random to each coefficient, superpixels that it throws its furthest ray."""
     tolerance: Annotated[float, Field(ge=0, le=10)] = 0.05
     """Fabrication error drawn in every batch: standard deviation of each coefficient, micrometres."""
     privacy: Literal["constraint", "weight"] = "constraint"
@@ -91,7 +91,7 @@ class LensConfig(_Config):
     stop_transfer: Annotated[float, Field(gt=0, le=1)] = 0.1
     """Mean squared modulation transfer that is allowed beyond it."""
     lens_rate: Rate = 0.05
-    """Adam's rate for the coefficients, micrometres a step."""
+    """Adam's rate for the coefficients, superpixels a step."""
     network_rate: Rate = 3e-3
     opponents: Annotated[int, Field(ge=1, le=16)] = 2
     """Recognisers that the lens is learned against; the best one counts."""
@@ -126,7 +126,7 @@ class JointConfig(_Config):
     rate: Rate = 2e-4
     """Adam's rate for network and head."""
     lens_rate: Rate = 5e-3
-    """Adam's rate for the coefficients, micrometres a step."""
+    """Adam's rate for the coefficients, superpixels a step."""
 
 
 class DesignConfig(_Config):

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from opticaldr.artefacts import Report
 from opticaldr.models.data import srgb_bytes
-from opticaldr.models.networks import FACTORS
 from opticaldr.models.optics import Optic
 from opticaldr.models.training.camera import Camera
 from opticaldr.models.training.config import DesignConfig
@@ -67,7 +66,7 @@ def write_report(
         "Rows of faces, sharp above and blurred below.",
     )
     report.section("What can still be read").table(
-        ["factor", "R² on unseen people"], [[name, metrics["factors"][name]] for name in (*FACTORS, "mean")]
+        ["factor", "R² on unseen people"], [[name, value] for name, value in metrics["factors"].items()]
     )
     report.table(
         ["BDI-II estimate", "mean absolute error", "95 % interval"],

@@ -5,14 +5,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from opticaldr.models.networks import FACTORS, Compact, FactorScale, Recogniser, TemporalHead
+from opticaldr.models.networks import FactorScale, FrameNetwork, Recogniser, TemporalHead
 from opticaldr.models.training.camera import Camera
 from opticaldr.models.training.pool import Pool
 from opticaldr.models.training.privacy import pair_scores, verification_auc
 
 
 @torch.no_grad()
-def embed(network: Compact | Recogniser, scenes: Pool, camera: Camera, seed: int) -> Tensor:
+def embed(network: FrameNetwork | Recogniser, scenes: Pool, camera: Camera, seed: int) -> Tensor:
     """Embeddings ``[r, t, e]`` of every frame as the camera sees it; puts the network in evaluation mode."""
     network.eval()
     with torch.random.fork_rng(devices=[]):
@@ -25,13 +25,21 @@ def embed(network: Compact | Recogniser, scenes: Pool, camera: Camera, seed: int
         )
 
 
-def factor_fit(network: Compact, embeddings: Tensor, pool: Pool, scale: FactorScale) -> dict[str, float]:
-    """R² (coefficient of determination) of every factor, and their ``mean``, over all frames."""
+def factor_fit(network: FrameNetwork, embeddings: Tensor, pool: Pool, scale: FactorScale) -> dict[str, float]:
+    """R² (coefficient of determination) of every factor, and their ``mean``, over all frames that know it.
+
+    A factor that is known of no frame, or the same in all, is left out.
+    """
     with torch.no_grad():
         read = network.factors(embeddings.flatten(0, 1))
     truth = scale.standardise(pool.factors.flatten(0, 1))
-    unexplained = (read - truth).square().mean(0) / truth.var(0, correction=0)
-    fit = dict(zip(FACTORS, (1 - unexplained).tolist(), strict=True))
+    fit = {}
+    for index, name in enumerate(scale.names):
+        known = ~truth[:, index].isnan()
+        spread = truth[known, index].var(correction=0)
+        if spread > 0:
+            error = (read[known, index] - truth[known, index]).square().mean()
+            fit[name] = float(1 - error / spread)
     return {**fit, "mean": float(np.mean(list(fit.values())))}
 
 

@@ -102,12 +102,21 @@ def finetune(
         best = {"network": adapter.network(network, scale), "head": adapter.head(head, network)}
         after = errors(network, head, scale, seen_test, built, constant, seed)
         privacy = {
-            "design_auc": read_out(train, test, ideal, config.recogniser, seed, progress)["auc"],
-            "built_auc": read_out(
-                places.fixed(train, seed), seen_test, built, config.recogniser, seed, progress
-            )["auc"],
-            "margin": config.privacy_margin,
+            name: read_out(
+                *people,
+                config.recogniser,
+                work,
+                seed=seed,
+                every=config.checkpoint_every,
+                progress=progress,
+                stage=name,
+            )["auc"]
+            for name, people in {
+                "design_auc": (train, test, ideal),
+                "built_auc": (places.fixed(train, seed), seen_test, built),
+            }.items()
         }
+        privacy["margin"] = config.privacy_margin
         metrics = {
             "as_designed": design_error,
             "before": before,

@@ -15,18 +15,23 @@ STEEPEST = 0.42
 
 
 class Lens(nn.Module):
-    """Coefficients of the mask in micrometres, learned; everything else about the optics is fixed.
+    """Coefficients of the mask, learned; everything else about the optics is fixed.
 
-    It starts as a weak random surface, because a flat plate is sharp and every direction away from it looks
-    alike at first.
+    What is stepped is `bend`: how far each mode by itself throws its furthest ray, in superpixels. In this unit all
+    modes weigh the same, whereas a micrometre of a high mode is many times as steep as one of defocus.
+
+    It starts near a surface that spreads a point into a line along x (``fan``). Expressions are mostly vertical
+    displacements of horizontal edges (lids, lips, brows), which a blur along x leaves; a blur along both axes takes
+    them with the rest (docs/privacy.md has the measurements). To this comes a weak random surface.
 
     Args:
         spec: the optics.
         modes: Noll indices that are learned; piston and tilt change no image.
         depths: metres from pupil to subject at which it is trained.
         side: rows and columns of the PSF in superpixels, odd.
-        start: root mean square of the first coefficients, micrometres.
+        start: root mean square of what is drawn for each mode, superpixels.
         generator: what the start is drawn with.
+        fan: superpixels to either side over which the start spreads a point along x; 0 for not at all.
     """
 
     def __init__(
@@ -37,15 +42,23 @@ class Lens(nn.Module):
         side: int,
         start: float,
         generator: torch.Generator,
+        fan: float = 0.0,
     ) -> None:
         super().__init__()
         self.spec, self.modes = spec, tuple(modes)
         self.rays = Rays(spec, modes, depths, side, across=96)
-        self.micrometres = nn.Parameter(start * torch.randn(len(modes), generator=generator))
+        self.register_buffer("micrometres_per_superpixel", 1e6 / self.rays.throws)
+        drawn = start * torch.randn(len(modes), generator=generator)
+        self.bend = nn.Parameter(drawn + self.rays.fan(fan, spec.mask.max_sag) * self.rays.throws)
         x, y = np.meshgrid(*[np.linspace(-1, 1, 65)] * 2)
         inside = x**2 + y**2 <= 1
         surfaces = [zernike(j, x[inside], y[inside], spec.mask.normalisation) for j in self.modes]
         self._surfaces = torch.as_tensor(np.stack(surfaces), dtype=torch.float32)
+
+    @property
+    def micrometres(self) -> Tensor:
+        """Coefficients in the mask's normalisation."""
+        return self.bend * self.micrometres_per_superpixel
 
     def psf(self, depth: int, error: Tensor | None = None) -> Tensor:
         """Energy fractions ``[colour, side, side]`` at a depth; ``error`` (µm for each mode) is added."""
@@ -63,7 +76,7 @@ class Lens(nn.Module):
         if self.spec.mask.max_sag is not None:
             sag = 1e-6 * (self.micrometres @ self._surfaces)
             scale = torch.minimum(scale, self.spec.mask.max_sag / (sag.max() - sag.min()))
-        self.micrometres.mul_(scale.clamp(max=1.0))
+        self.bend.mul_(scale.clamp(max=1.0))
 
     @property
     def coefficients(self) -> dict[int, float]:

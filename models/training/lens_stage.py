@@ -1,34 +1,36 @@
-"""Stage one: lens, network and adversary together.
+"""Stage one: lens, network and opponents together.
 
 The network reads the factors of every frame (the auxiliary tasks of the paper; which tasks, which losses
-and how privacy enters are this project's own choice). The adversary is a recogniser that is trained on
-captured frames while the lens moves; it learns on most of the training people and is judged on the others,
-so that the constraint is about people it has never met. It sees pairs of superpixels averaged, which costs a
-quarter and, behind a lens that blurs over several of them, takes little from it; the read-out that follows
-sees them all. The lens goes down the gradient of
+and how privacy enters are this project's own choice). The opponents (`opponents`) learn on most of the training
+people and are judged on the others, so that the constraint is about people they have never met. The lens
+goes down the gradient of
 
-    factor loss + multiplier · soft AUC of the adversary + guard + 10 · energy lost outside the window.
+    factor loss + multiplier · separation of the best opponent + guard + 10 · energy lost outside the window,
 
-The adversary alone does not hold the lens: when the image sharpens faster than it learns, its AUC falls as it does
-when the image blurs. And a mask that stops no frequency cannot be told from a missing one by the device. So
-the guard asks for a stop band: it is the logarithm of the mean squared transfer beyond ``stop_edge`` over
-``stop_transfer``, while that is above one.
+the separation being that of genuine and impostor pairs. For the first two fifths of the steps the lens stands
+still, because the gradient of a network or an opponent that has not learned yet leads nowhere.
+
+A mask that stops no frequency cannot be told from a missing one by the device. So the guard asks for a stop
+band: it is the logarithm of the mean squared transfer beyond ``stop_edge`` over ``stop_transfer``, while that is
+above one. The mean goes over all directions, so a lens may pass one direction and stop the other.
 """
 
 import torch
 from torch import Tensor, nn
 
-from opticaldr.models.networks import Compact, FactorScale, MarginSoftmax, Recogniser
+from opticaldr.models.networks import FactorScale, FrameNetwork, factor_loss, frame_network
+from opticaldr.models.networks.parallel import gathered, share
 from opticaldr.models.optics import OpticsSpec
 from opticaldr.models.training.camera import Camera
 from opticaldr.models.training.config import LensConfig
 from opticaldr.models.training.lens import Lens
 from opticaldr.models.training.loop import Progress, Record, Work, run_stage
+from opticaldr.models.training.opponents import Opponents
 from opticaldr.models.training.pool import Pool
-from opticaldr.models.training.privacy import Multiplier, pair_scores, soft_auc, verification_auc
+from opticaldr.models.training.privacy import Multiplier
 
 JUDGED = 0.3
-"""Fraction of the training people on whom the adversary is judged and never trained."""
+"""Fraction of the training people on whom the opponents are judged and never trained."""
 
 
 def learn_lens(
@@ -42,68 +44,64 @@ def learn_lens(
     seed: int,
     every: int,
     progress: Progress,
-) -> tuple[Lens, Compact, list[Record]]:
-    """Run the stage on the training people's scenes; returns lens, network and one record a step."""
+    kind: str = "compact",
+) -> tuple[Lens, FrameNetwork, list[Record]]:
+    """Run the stage on the training people's scenes; returns lens, network (of a kind) and one record a step."""
+    known = pool.people - max(4, round(JUDGED * pool.people))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         modes = config.modes or tuple(range(4, spec.mask.modes + 1))
-        lens = Lens(spec, modes, depths, config.psf, config.start, torch.default_generator)
-        size = spec.sensor.binned_shape[0]
-        network = Compact(size=size).to(memory_format=torch.channels_last)
-        adversary = Recogniser(size=size // 2).to(memory_format=torch.channels_last)
-        known = pool.people - max(4, round(JUDGED * pool.people))
-        identities = MarginSoftmax(known)
+        lens = Lens(spec, modes, depths, config.psf, config.start, torch.default_generator, config.fan)
+        lens.limit()
+        network = frame_network(kind, len(scale.names), spec.sensor.binned_shape[0])
+        opponents = Opponents(config.opponents, known, config.opponent_rate)
     multiplier = Multiplier(
-        config.target_auc, config.weight, config.multiplier_rate if config.privacy == "constraint" else 0.0
+        config.target_auc,
+        config.weight,
+        config.multiplier_rate if config.privacy == "constraint" else 0.0,
+        max(config.most, config.weight),
     )
     batches = LensBatches(pool, known, config.batch)
     move_lens = torch.optim.Adam(lens.parameters(), config.lens_rate, betas=(0.8, 0.95))
     fit_network = torch.optim.Adam(network.parameters(), config.network_rate)
-    against = [*adversary.parameters(), *identities.parameters()]
-    fit_adversary = torch.optim.AdamW(against, config.adversary_rate, weight_decay=1e-2)
-    warm_up = max(1, config.steps // 5)
+    standing = 2 * config.steps // 5
 
     def step(number: int) -> Record:
         network.train()
-        adversary.train()
-        rows = batches.draw()
-        scenes, truth = pool.draw(rows)
+        if number and number % config.redraw == 0:
+            opponents.redraw(number // config.redraw % config.opponents)
+        rows = share(batches.draw())
+        scenes, truth, landmarks = pool.draw_faces(rows)
         error = config.tolerance * torch.randn(len(modes))
         bank = torch.stack([lens.psf(depth, error) for depth in range(len(depths))])
         captured = Camera(bank, spec.sensor).capture(scenes, pool.view[rows])
         seen = captured.detach().requires_grad_()
 
-        for optimiser in (fit_network, fit_adversary, move_lens):
-            optimiser.zero_grad()
-        utility = (network.factors(network(seen)) - scale.standardise(truth)).square().mean()
+        fit_network.zero_grad()
+        utility = factor_loss(gathered(network.factors(network(seen))), scale.standardise(gathered(truth)))
         utility.backward()
         fit_network.step()
 
-        embeddings = adversary(nn.functional.avg_pool2d(seen, 2))
-        people = pool.subject[rows]
-        met = people < known
-        genuine, impostor = pair_scores(embeddings[~met], people[~met], rows[~met])
-        leak = soft_auc(genuine, impostor)
-        (away,) = torch.autograd.grad(leak, seen, retain_graph=True)
-        recognised = identities(embeddings[met], people[met])
-        recognised.backward(inputs=against)
-        fit_adversary.step()
+        leak, auc, recognised = opponents.study(seen, landmarks, pool.subject[rows], rows)
+        (away,) = torch.autograd.grad(leak, seen)
+        opponents.learn()
 
         assert seen.grad is not None
         lost = (1 - bank.sum(dim=(2, 3))).mean()
         passed = stop_band_transfer(bank, config.stop_edge)
         guard = torch.log((passed / config.stop_transfer).clamp(min=1.0))
-        torch.autograd.backward([captured, guard + 10 * lost], [seen.grad + multiplier.value * away, None])
-        move_lens.param_groups[0]["lr"] = config.lens_rate * min(1.0, (number + 1) / warm_up)
-        move_lens.step()
-        lens.limit()
-        auc = verification_auc(genuine.detach(), impostor.detach())
-        if number >= warm_up:
+        if number >= standing:
+            move_lens.zero_grad()
+            pull = seen.grad + multiplier.value * away
+            torch.autograd.backward([captured, guard + 10 * lost], [pull, None])
+            move_lens.step()
+            lens.limit()
             multiplier.update(auc)
         return {
-            "loss": float((utility + multiplier.value * leak + recognised).detach()),
+            "loss": float((utility + multiplier.value * leak).detach()) + recognised,
             "factors": float(utility.detach()),
-            "adversary": float(recognised.detach()),
+            "opponents": recognised,
+            "separation": float(leak.detach()),
             "auc": auc,
             "multiplier": float(multiplier.value),
             "lost": float(lost.detach()),
@@ -114,12 +112,10 @@ def learn_lens(
     parts: dict[str, nn.Module | torch.optim.Optimizer] = {
         "lens": lens,
         "network": network,
-        "adversary": adversary,
-        "identities": identities,
         "multiplier": multiplier,
         "move_lens": move_lens,
         "fit_network": fit_network,
-        "fit_adversary": fit_adversary,
+        **dict(opponents.parts()),
     }
     history = run_stage("lens", config.steps, step, parts, work, seed=seed, every=every, progress=progress)
     return lens, network, history
@@ -133,9 +129,9 @@ def stop_band_transfer(bank: Tensor, edge: float, grid: int = 64) -> Tensor:
 
 
 class LensBatches:
-    """Batches of two thirds of people that the adversary learns and one third of people it is judged on.
+    """Batches of one half of people whom the opponents learn and one half whom they are judged on.
 
-    Those it is judged on come in pairs of frames from different recordings, so that every batch holds
+    Those they are judged on come in pairs of frames from different recordings, so that every batch holds
     genuine pairs.
     """
 
@@ -145,7 +141,7 @@ class LensBatches:
 
     def draw(self) -> Tensor:
         """Sessions ``[n]``."""
-        pairs = self.batch // 6
+        pairs = min(self.batch // 4, self.pool.people - self.known)
         rows = [self._learned[torch.randint(len(self._learned), (self.batch - 2 * pairs,))]]
         for person in (self.known + torch.randperm(self.pool.people - self.known)[:pairs]).tolist():
             own = torch.nonzero(self.pool.subject == person).flatten()

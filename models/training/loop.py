@@ -12,6 +12,9 @@ from typing import Any, Protocol
 import torch
 
 from opticaldr.errors import Refusal
+from opticaldr.models.networks.parallel import average_gradients, rank
+from opticaldr.models.training.crew import from_first
+from opticaldr.models.training.events import write_events
 
 Record = dict[str, float]
 Progress = Callable[[str, int, int], None]
@@ -34,6 +37,8 @@ class Diverged(Refusal):
 class Work:
     """A hidden folder beside the result, where unfinished training waits to be continued.
 
+    What is logged for TensorBoard lies in ``logs``, beside it too, and stays.
+
     Its name is a hash of what is being made, so that the same command finds its own work again and no other.
 
     Args:
@@ -47,6 +52,7 @@ class Work:
             f"{version('opticaldr')}\n{torch.__version__}\n{identity}".encode()
         ).hexdigest()[:12]
         self.folder = beside / f".{kind}-in-progress-{digest}"
+        self.logs = beside / "logs" / f"{kind}-{digest}"
 
     def load(self, stage: str) -> dict[str, Any] | None:
         """The last checkpoint of a stage, or None."""
@@ -54,6 +60,13 @@ class Work:
         if not file.exists():
             return None
         return dict(torch.load(file, weights_only=True))
+
+    def restore(self, stage: str, parts: Mapping[str, Stateful]) -> None:
+        """Give parts the state that they had at the last checkpoint of another stage."""
+        checkpoint = from_first(lambda: self.load(stage))
+        assert checkpoint is not None
+        for name, part in parts.items():
+            part.load_state_dict(checkpoint["parts"][name])
 
     def save(self, stage: str, checkpoint: dict[str, Any]) -> None:
         """Replace a stage's checkpoint: the old one stays until the new one is on the disk."""
@@ -100,15 +113,24 @@ def run_stage(
     Returns:
         What every step returned.
 
+    Over several processes (see `opticaldr.models.networks.parallel`) every optimiser steps by the mean of their
+    gradients, and the first alone writes.
+
     Raises:
         Diverged: a step's loss is not finite.
     """
     history: list[Record] = []
-    if (checkpoint := work.load(stage)) is not None:
+    if (checkpoint := from_first(lambda: work.load(stage))) is not None:
         for name, part in parts.items():
             part.load_state_dict(checkpoint["parts"][name])
         history = checkpoint["history"]
-    with torch.random.fork_rng(devices=[]):
+    hooks = [
+        part.register_step_pre_hook(average_gradients)
+        for part in parts.values()
+        if isinstance(part, torch.optim.Optimizer)
+    ]
+    first = rank() == 0
+    with torch.random.fork_rng(devices=[]), write_events(work.logs / stage, history, first) as log:
         for number in range(len(history), steps):
             torch.manual_seed(_seed_of(seed, stage, number))
             record = step(number)
@@ -121,10 +143,13 @@ def run_stage(
                     else "lower its rate",
                 )
             history.append(record)
-            if (number + 1) % every == 0 or number + 1 == steps:
+            log(number, record)
+            if first and ((number + 1) % every == 0 or number + 1 == steps):
                 state = {name: part.state_dict() for name, part in parts.items()}
                 work.save(stage, {"parts": state, "history": history})
             progress(stage, number + 1, steps)
+    for hook in hooks:
+        hook.remove()
     return history
 
 

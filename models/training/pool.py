@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from opticaldr.models.data import SimulatedSubjects
-from opticaldr.models.networks import FACTORS
+from opticaldr.models.networks import FACTORS, mirror
+from opticaldr.models.networks.parallel import each
 from opticaldr.models.optics import OpticsSpec, face_width
 from opticaldr.models.training.config import SubjectsConfig
 
@@ -18,7 +19,7 @@ Progress = Callable[[str, int, int], None]
 
 TINT = 0.1
 """Standard deviation of the logarithm of each colour's gain when a picture is varied."""
-_MIRROR = torch.tensor([-1.0 if name in ("gaze_x", "yaw", "roll") else 1.0 for name in FACTORS])
+_SWAPPED = torch.tensor([1, 0, 2, 4, 3])  # landmarks of a mirrored face: left and right change places
 
 
 @dataclass(frozen=True)
@@ -27,10 +28,11 @@ class Pool:
 
     Attributes:
         frames: linear RGB scenes, float16 ``[r, t, 3, y, x]``.
-        factors: ``[r, t, f]`` in the order of `FACTORS`, raw units.
-        subject: number of the person, int64 ``[r]``, from 0 within the pool.
+        factors: ``[r, t, f]`` in the order of ``names``, raw units; NaN where unknown.
+        subject: number of the person, int64 ``[r]``, from 0 within the pool, -1 where nobody says.
         view: index of the PSF through which the session is seen, int64 ``[r]``; as filmed, of its distance.
         score: BDI-II total, float32 ``[r]``.
+        landmarks: eyes, tip of the nose and corners of the mouth (x, y) in pixels, float32 ``[r, t, 5, 2]``.
     """
 
     frames: Tensor
@@ -38,6 +40,8 @@ class Pool:
     subject: Tensor
     view: Tensor
     score: Tensor
+    landmarks: Tensor
+    names: tuple[str, ...] = FACTORS
 
     def __len__(self) -> int:
         return len(self.subject)
@@ -45,7 +49,7 @@ class Pool:
     @property
     def people(self) -> int:
         """How many people there are."""
-        return len(torch.unique(self.subject))
+        return len(torch.unique(self.subject[self.subject >= 0]))
 
     def sessions(self, chosen: Tensor) -> Self:
         """The chosen sessions, by mask or index; people keep their numbers."""
@@ -56,24 +60,37 @@ class Pool:
             subject=self.subject[chosen],
             view=self.view[chosen],
             score=self.score[chosen],
+            landmarks=self.landmarks[chosen],
         )
 
     def draw(self, sessions: Tensor) -> tuple[Tensor, Tensor]:
+        """Scenes ``[n, 3, y, x]`` and factors ``[n, f]`` of one frame of each session, as `draw_faces`."""
+        scenes, factors, _ = self.draw_faces(sessions)
+        return scenes, factors
+
+    def draw_faces(self, sessions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """One frame of each session ``[n]``, varied: mirrored and tinted at random.
 
         A few hundred people are few; what a network must not learn from them is varied away. Draws from
         torch's global generator.
 
         Returns:
-            Scenes ``[n, 3, y, x]`` and factors ``[n, f]``, float32; mirroring turns yaw, roll and gaze.
+            Scenes ``[n, 3, y, x]``, factors ``[n, f]`` and landmarks ``[n, 5, 2]``, float32; mirroring turns yaw, roll
+            and gaze.
         """
-        moment = torch.randint(self.frames.shape[1], (len(sessions),))
+        count = len(sessions)
+        moment = each(lambda n: torch.randint(self.frames.shape[1], (n,)), count)
         scenes, factors = self.frames[sessions, moment].float(), self.factors[sessions, moment]
-        mirrored = torch.rand(len(sessions)) < 0.5
+        mirrored = each(torch.rand, count) < 0.5
         scenes[mirrored] = scenes[mirrored].flip(-1)
-        factors = torch.where(mirrored[:, None], factors * _MIRROR, factors)
-        tint = torch.exp(TINT * torch.randn(len(scenes), 3, 1, 1))
-        return tint * scenes, factors
+        landmarks = self.landmarks[sessions, moment]
+        turned = landmarks[:, _SWAPPED] * torch.tensor([-1.0, 1.0])
+        turned[..., 0] += scenes.shape[-1] - 1
+        landmarks = torch.where(mirrored[:, None, None], turned, landmarks)
+        order, sign = mirror(self.names)
+        factors = torch.where(mirrored[:, None], sign * factors[:, order], factors)
+        tint = torch.exp(TINT * each(torch.randn, count, 3, 1, 1))
+        return tint * scenes, factors, landmarks
 
 
 def film(
@@ -99,6 +116,7 @@ def film(
     frames = torch.empty(len(rows), config.frames, 3, *size, dtype=torch.float16)
     factors = torch.empty(len(rows), config.frames, len(FACTORS))
     score = torch.empty(len(rows))
+    landmarks = torch.empty(len(rows), config.frames, 5, 2)
 
     def one(row: int) -> None:
         person, session = rows[row]
@@ -107,10 +125,11 @@ def film(
         frames[row] = torch.from_numpy(clip.frames.astype(np.float16)).permute(0, 3, 1, 2)
         factors[row] = torch.from_numpy(np.stack([clip.factors[name] for name in FACTORS], axis=1))
         assert clip.score is not None
-        score[row] = clip.score
+        assert clip.landmarks is not None
+        score[row], landmarks[row] = clip.score, torch.from_numpy(clip.landmarks)
 
     with ThreadPoolExecutor(2) as crew:
         for done, _ in enumerate(crew.map(one, range(len(rows))), start=1):
             progress("subjects", done, len(rows))
     numbers = torch.tensor([person - people.start for person, _ in rows])
-    return Pool(frames, factors, numbers, torch.tensor(at), score)
+    return Pool(frames, factors, numbers, torch.tensor(at), score, landmarks)

@@ -46,16 +46,31 @@ class Rays:
         radius = spec.pupil.diameter / 2
         reach = spec.sensor_distance / spec.sensor.superpixel  # superpixels per radian
         slopes = [_slope(j, x, y, spec.mask.normalisation) / radius for j in modes]
+        self.x, self.radius, self.reach = x, radius, reach
         self.slopes = _tensor(-reach * np.stack(slopes))  # [mode, 2, ray], superpixels per metre of path
         self.path = _tensor(
             np.stack([-reach * _path_slope(spec, depth, x * radius, y * radius) for depth in depths])
         )
         index = np.array([spec.mask.material.index(wavelength) for wavelength in spec.sensor.wavelengths])
         self.index = _tensor(spec.spectral_weights @ (index - 1))  # mean over what each colour sees
+        self.throws = self.index[1] * self.slopes.norm(dim=1).amax(dim=1)  # furthest ray, superpixels per metre
         shortest = min(spec.sensor.wavelengths)
         steps = (spec.mask.material.index(shortest) - 1) * spec.pupil.pitch / shortest
         self.waves_per_step = steps / reach  # a slope in superpixels of landing, as waves between samples
         self.side = side
+
+    def fan(self, half: float, max_sag: float | None) -> Tensor:
+        """Coefficients in metres of the surface that spreads a point evenly along x, ``half`` superpixels either way.
+
+        Its slope is a triangle wave in x, so it is a row of cylinder lenslets, hollow and raised in turn, as many as
+        keep its sag below ``max_sag``; fitted to the modes by least squares.
+        """
+        slope = half / (self.reach * float(self.index[1]))  # of the surface, at the ends of the line
+        lenslets = 1 if max_sag is None else max(1, int(np.ceil(slope * self.radius / (0.9 * max_sag))))
+        wave = 2 / np.pi * np.arcsin(np.sin(np.pi / 2 * lenslets * self.x))
+        goal = np.stack([self.reach * slope * wave, np.zeros_like(wave)]).ravel()
+        basis = self.slopes.double().flatten(1).numpy().T
+        return _tensor(np.linalg.lstsq(basis, goal)[0])
 
     def steepness(self, coefficients: Tensor) -> Tensor:
         """Largest change of the mask's path along x or y, in waves between samples of the height map."""
