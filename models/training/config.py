@@ -74,7 +74,7 @@ class LensConfig(_Config):
     """Noll indices that are learned; all from 4 up to the preset's ``mask.modes`` if not given."""
     fan: Annotated[float, Field(ge=0, le=100)] = 8.5
     """Where it starts: superpixels to either side over which the surface spreads a point along x. 0 is a flat plate."""
-    start: Annotated[float, Field(ge=0, le=50)] = 0.3
+    start: Annotated[float, Field(ge=0, le=50)] = 0.1
     """Root mean square of what is added at random to each coefficient, superpixels that it throws its furthest ray."""
     tolerance: Annotated[float, Field(ge=0, le=10)] = 0.05
     """Fabrication error drawn in every batch: standard deviation of each coefficient, micrometres."""
@@ -88,9 +88,9 @@ class LensConfig(_Config):
     """Where the multiplier stops: what utility is worth if the target is out of the lens's reach."""
     stop_edge: Annotated[float, Field(gt=0, lt=0.5)] = 0.15
     """Spatial frequency beyond which the lens shall pass little, cycles a superpixel."""
-    stop_transfer: Annotated[float, Field(gt=0, le=1)] = 0.1
+    stop_transfer: Annotated[float, Field(gt=0, le=1)] = 0.06
     """Mean squared modulation transfer that is allowed beyond it."""
-    lens_rate: Rate = 0.05
+    lens_rate: Rate = 0.01
     """Adam's rate for the coefficients, superpixels a step."""
     network_rate: Rate = 3e-3
     opponents: Annotated[int, Field(ge=1, le=16)] = 2
