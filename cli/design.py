@@ -1,7 +1,8 @@
 """``opticaldr design``: learn a lens and its networks."""
 
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,6 +17,20 @@ def design(
     config: Annotated[
         Path | None,
         typer.Option(help="TOML file with what differs from the defaults, or 'full'.", show_default=False),
+    ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Pictures to learn from: celeba:DIR, people:DIR, expressions:PATH.", show_default=False
+        ),
+    ] = None,
+    clips: Annotated[
+        str | None,
+        typer.Option(help="Films with BDI-II totals: avec2013:DIR or avec2014:DIR.", show_default=False),
+    ] = None,
+    detector: Annotated[
+        Path | None,
+        typer.Option(help="YuNet face detector (ONNX) for what brings no landmarks.", show_default=False),
     ] = None,
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print the whole config as TOML and stop.")
@@ -43,6 +58,13 @@ def design(
         settings = load_config(DesignConfig, config)
     if preset is not None:
         settings = settings.model_copy(update={"preset": preset})
+    named = {
+        "pictures": tuple(data) if data else None,
+        "clips": clips,
+        "detector": detector and str(detector),
+    }
+    changed = {key: value for key, value in named.items() if value is not None}
+    settings = settings.model_copy(update={"data": settings.data.model_copy(update=changed)})
     if print_config:
         typer.echo(config_toml(settings), nl=False)
         return
@@ -55,6 +77,11 @@ def design(
 
     from opticaldr.models.training import design_lens
 
+    if (
+        os.environ.get("RANK", "0") != "0"
+    ):  # one of several processes that torchrun started: the first one talks
+        design_lens(settings, out, seed)
+        return
     with progress_bar() as progress:
         made = design_lens(settings, out, seed, progress)
     metrics = made.json("metrics.json")
@@ -65,8 +92,18 @@ def design(
             "factor_r2": metrics["factors"]["mean"],
             "score_mae": metrics["score"]["mae"],
             "score_mae_of_the_median": metrics["score"]["constant_mae"],
+            "protocols": _baselines(metrics["protocols"]),
+            "skipped": len(metrics["data"]["skipped"]),
             "adversary_auc": metrics["adversary"]["auc"],
             "report": made.file("report.html"),
         },
         as_json=as_json,
     )
+
+
+def _baselines(protocols: dict[str, Any]) -> dict[str, Any]:
+    """Mean absolute errors of the estimate beside a constant's and a lookup's, for each protocol."""
+    return {
+        name: {who: protocol[who]["mae"][0] for who in ("estimate", "constant", "lookup")}
+        for name, protocol in protocols.items()
+    }
