@@ -133,6 +133,31 @@ def load_rig(source: Path | str) -> RigSpec:
     return spec
 
 
+def camera_named(name: str) -> CameraPart:
+    """The camera that a word on the command line names.
+
+    Args:
+        name: ``simulated``, ``picamera2`` or ``picamera2:NUMBER``, ``opencv`` or ``opencv:/dev/videoN``, a RIG.toml,
+            or a recording, video or folder of pictures.
+
+    Raises:
+        Refusal: it is none of these.
+    """
+    driver, _, which = name.partition(":")
+    if driver == "picamera2" and (which.isdecimal() or not which):
+        return Picamera2Part(driver="picamera2", number=int(which or 0))
+    if driver == "opencv":
+        return OpenCVPart(driver="opencv", device=which or "/dev/video0")
+    if name == SIMULATED or name.endswith(".toml"):
+        return load_rig(name).camera
+    if Path(name).exists():
+        return ReplayPart(driver="replay", source=Path(name))
+    raise Refusal(
+        f"there is no camera {name}",
+        "give simulated, picamera2, opencv:/dev/videoN, a RIG.toml, or a recording; opticaldr camera find lists some",
+    )
+
+
 def camera_of(
     part: CameraPart, *, world: World | None = None, sensor: SensorSpec | None = None, seed: int = 0
 ) -> Camera:

@@ -10,8 +10,10 @@ has no UVC control; raw formats come before it.
 from __future__ import annotations
 
 import math
+import re
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -21,6 +23,7 @@ from numpy.typing import NDArray
 from opticaldr.hardware.cameras.camera import CameraInfo, RawFrame, central_region
 from opticaldr.hardware.cameras.errors import (
     CameraLost,
+    NoCamera,
     OutOfRange,
     SettingIgnored,
     WrongMode,
@@ -64,7 +67,7 @@ class OpenCVCamera:
     mosaic of 8-bit values that calls itself not linear.
 
     Args:
-        device: node of the device.
+        device: node of the device, ``/dev/videoN`` or a link to it such as those in ``/dev/v4l/by-id``.
         pixel_format: four-character code to ask for; None for the one that is set.
         mode: rows and columns to ask for; None for those that are set.
         region: rows and columns of the central part to hand out; None for all.
@@ -97,10 +100,13 @@ class OpenCVCamera:
     def __enter__(self) -> Self:
         import cv2
 
-        self._video = cv2.VideoCapture(self.device, cv2.CAP_V4L2)
+        number = re.fullmatch(r"video(\d+)", Path(self.device).resolve().name)
+        if number is None:
+            raise NoCamera(f"{self.device} is no video device", "opticaldr camera find lists what is there")
+        check_access(self.device)
+        self._video = cv2.VideoCapture(int(number[1]), cv2.CAP_V4L2)
         try:
             if not self._video.isOpened():
-                check_access(self.device)
                 raise busy(self.device)
             self._choose_mode()
             self._switch_automatics_off()
@@ -133,6 +139,8 @@ class OpenCVCamera:
             raise OutOfRange(
                 f"exposure {exposure:g} s", f"UVC cameras expose for {EXPOSURE_UNIT:g} s or longer"
             )
+        if gain < 1:
+            raise OutOfRange(f"gain {gain:g}", "gain 1 is the lowest")
         self._set("exposure", cv2.CAP_PROP_EXPOSURE, steps)
         if self._video.get(cv2.CAP_PROP_GAIN) != _ABSENT:
             self._set("gain", cv2.CAP_PROP_GAIN, round(gain * self._unity_gain))
@@ -146,13 +154,13 @@ class OpenCVCamera:
         """The next frame that was exposed with the present settings."""
         import cv2
 
+        info = self.info
         for _ in range(self._to_drop):
             self._read()
         self._to_drop = 0
         raw = self._planes(self._read())
         arrived = self._video.get(cv2.CAP_PROP_POS_MSEC) / 1000
         start = (arrived if arrived > 0 else time.monotonic()) - self._exposure
-        info = self.info
         return RawFrame(
             central_region(raw, info.shape), self._exposure, self._gain, info.black_level, math.nan, start
         )

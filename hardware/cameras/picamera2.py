@@ -126,6 +126,7 @@ class Picamera2Camera:
 
     def capture(self) -> RawFrame:
         """The next frame whose own metadata has the settings asked for."""
+        _ = self.info  # it is open
         exposure, gain = self._asked
         for _ in range(_PATIENCE):
             frame = self._next()

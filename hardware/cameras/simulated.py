@@ -40,7 +40,7 @@ from opticaldr.models.optics.sensor import convert, dark_charge, mosaic, read, s
 NOMINAL_EXPOSURE = 0.01
 """Seconds in which a scene value of 1 fills the well at gain 1."""
 
-LONGEST_EXPOSURE = 10.0
+SHORTEST_EXPOSURE, LONGEST_EXPOSURE = 1e-6, 10.0
 HIGHEST_GAIN = 16.0
 FRAME_PERIOD = 1 / 60
 HOT_FRACTION = 1e-4
@@ -125,9 +125,10 @@ class SimulatedCamera:
 
     def configure(self, *, exposure: float, gain: float = 1.0) -> None:
         """Set exposure (seconds) and gain for every later frame."""
-        if not 0 < exposure <= LONGEST_EXPOSURE:
+        if not SHORTEST_EXPOSURE <= exposure <= LONGEST_EXPOSURE:
             raise OutOfRange(
-                f"exposure {exposure:g} s is out of range", f"choose up to {LONGEST_EXPOSURE:g} s"
+                f"exposure {exposure:g} s is out of range",
+                f"choose {SHORTEST_EXPOSURE:g} to {LONGEST_EXPOSURE:g} s",
             )
         if not 1 <= gain <= HIGHEST_GAIN:
             raise OutOfRange(f"gain {gain:g} is out of range", f"choose 1 to {HIGHEST_GAIN:g}")

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from opticaldr.hardware.cameras import FlatPanel
+from opticaldr.hardware.cameras import FlatPanel, opencv
 from opticaldr.hardware.cameras.errors import (
     CameraBusy,
     CameraForbidden,
@@ -11,8 +11,11 @@ from opticaldr.hardware.cameras.errors import (
     OutOfRange,
     SettingIgnored,
     WrongMode,
+    check_access,
 )
 from opticaldr.hardware.cameras.opencv import OpenCVCamera
+
+NODE = "/dev/video7"
 
 
 @pytest.fixture
@@ -23,6 +26,7 @@ def plug(world, monkeypatch, load_double):
     def in_(**what):
         device = double.Device(world, **what)
         monkeypatch.setattr(cv2, "VideoCapture", device.capture)
+        monkeypatch.setattr(opencv, "check_access", lambda node: node == NODE or check_access(node))
         return device
 
     return in_
@@ -148,6 +152,8 @@ def test_a_pulled_cable_is_named_and_the_device_given_back(plug):
 def test_missing_forbidden_and_busy_devices_are_told_apart(plug, tmp_path, monkeypatch):
     plug(held=True)
     node = tmp_path / "video7"
+    with pytest.raises(NoCamera, match=r"photo\.jpg is no video device"), OpenCVCamera("photo.jpg"):
+        pass
     with pytest.raises(NoCamera, match="there is no"), OpenCVCamera(str(node)):
         pass
     node.touch()

@@ -50,7 +50,7 @@ class Device:
         }
 
     def capture(self, device, backend):
-        assert backend == cv2.CAP_V4L2
+        assert (type(device), backend) == (int, cv2.CAP_V4L2)  # by name, OpenCV would look for a file
         return Capture(self)
 
 
