@@ -11,6 +11,7 @@ from opticaldr.cli import (
     audit,
     board,
     calibrate,
+    camera,
     demo,
     design,
     doctor,
@@ -53,7 +54,7 @@ for verb in (
     doctor.doctor,
 ):
     app.command()(verb)
-for name, instrument in (("board", board.board), ("audit", audit.app)):
+for name, instrument in (("board", board.board), ("camera", camera.camera), ("audit", audit.app)):
     app.add_typer(instrument, name=name)
 
 
