@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from opticaldr.calibration.hdr import Merged
 from opticaldr.models.optics import bayer_masks
+from opticaldr.models.optics.metrics import registered
 
+_GREEN = 1
 _RIM = 4  # raw pixels at the window's border that are taken for background
 
 
@@ -45,48 +47,62 @@ class Bank:
 
 
 def make_bank(
-    spots: Sequence[Merged],
+    spots: NDArray[np.object_],
     depths: Sequence[float],
-    powers: Sequence[float],
+    fields: Sequence[tuple[float, float]],
+    powers: NDArray[np.float64],
     corners: NDArray[np.int64],
     shifts: NDArray[np.float64],
     *,
     bayer: str,
     sensor_shape: tuple[int, int],
 ) -> Bank:
-    """Bank of the spots on axis.
+    """Bank of all measured spots.
 
     Args:
-        spots: mosaics in windows of one size, without cross-talk.
+        spots: mosaics (`Merged`) in windows of one size, without cross-talk [depth, field].
         depths: metres of each.
-        powers: power of the source at each.
-        corners: row and column of each window's first pixel [depth, 2].
-        shifts: where the chief ray landed in each window (x, y), raw pixels from the window's middle.
+        fields: tangents (x, y) of each field angle, the axis first.
+        powers: power of the source [depth, field].
+        corners: row and column of each window's first pixel [depth, field, 2].
+        shifts: where the chief ray of the spots on axis landed in the window (x, y), raw pixels from its middle
+            [depth, 2]. Off axis the chief ray is taken to lie in the spot where it lies on axis.
         bayer: the colour filters.
         sensor_shape: rows and columns of the sensor.
     """
-    psfs, errors, scales, backgrounds, centres = [], [], [], [], []
-    for spot, power, corner, shift in zip(spots, powers, corners, shifts, strict=True):
+    shape = spots.shape
+    found: dict[str, list[NDArray[np.float64]]] = {
+        name: [] for name in ("psf", "uncertainty", "scale", "background", "centre")
+    }
+    for (depth, field), spot in np.ndenumerate(spots):
         planes, error = colour_planes(spot, bayer)
         rim = np.ones(planes.shape[1:], dtype=bool)
         rim[_RIM:-_RIM, _RIM:-_RIM] = False
         background = np.median(planes[:, rim], axis=1)
-        planes = _recentred(planes - background[:, None, None], shift)
+        planes = planes - background[:, None, None]
+        if field == 0:
+            on_axis, shift = planes, shifts[depth]
+        else:
+            shift = shifts[depth] + registered(on_axis[_GREEN], planes[_GREEN])[1]
+        planes = _recentred(planes, shift)
         total = planes.sum((1, 2))
-        psfs.append(planes / total[:, None, None])
-        errors.append(_recentred(error, shift) / total[:, None, None])
-        scales.append(total / power)
-        backgrounds.append(background)
-        middle = np.array(corner[::-1]) + planes.shape[-1] / 2 - np.array(sensor_shape[::-1]) / 2
-        centres.append(middle + shift)
+        found["psf"].append(planes / total[:, None, None])
+        found["uncertainty"].append(_recentred(error, shift) / total[:, None, None])
+        found["scale"].append(total / powers[depth, field])
+        found["background"].append(background)
+        middle = (
+            np.array(corners[depth, field][::-1]) + planes.shape[-1] / 2 - np.array(sensor_shape[::-1]) / 2
+        )
+        found["centre"].append(middle + shift)
+    stacked = {name: np.stack(values).reshape(*shape, *values[0].shape) for name, values in found.items()}
     return Bank(
-        psf=np.stack(psfs)[:, None].astype(np.float32),
-        uncertainty=np.stack(errors)[:, None].astype(np.float32),
+        psf=stacked["psf"].astype(np.float32),
+        uncertainty=stacked["uncertainty"].astype(np.float32),
         depths=np.asarray(depths, dtype=np.float64),
-        fields=np.zeros((1, 2)),
-        scale=np.stack(scales)[:, None],
-        background=np.stack(backgrounds)[:, None],
-        centre=np.stack(centres)[:, None],
+        fields=np.asarray(fields, dtype=np.float64),
+        scale=stacked["scale"],
+        background=stacked["background"],
+        centre=stacked["centre"],
     )
 
 

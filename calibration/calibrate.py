@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,17 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opticaldr.artefacts import Artefact, create
-from opticaldr.calibration import capture
 from opticaldr.calibration.bank import Bank, make_bank
 from opticaldr.calibration.capture import Plan
-from opticaldr.calibration.fit import AsBuilt, brightened, centroid, fit_as_built
+from opticaldr.calibration.field import FieldModel, low_rank
+from opticaldr.calibration.first_look import Candidate
+from opticaldr.calibration.fit import AsBuilt, centroid, fit_as_built
 from opticaldr.calibration.gates import Gate, agreement_gates, fit_gates, mosaic_ncc, sensor_gates, spot_gates
 from opticaldr.calibration.hdr import Bracket, Merged, merge, without_crosstalk
+from opticaldr.calibration.likelihood import brightened
 from opticaldr.calibration.linearised import BuiltOptic, Plate, View, forget_maps
-from opticaldr.calibration.photon_transfer import Characterised, SensorNoise, characterise
-from opticaldr.calibration.rig import Rig
+from opticaldr.calibration.measure import Measured, measure
+from opticaldr.calibration.photon_transfer import Characterised, SensorNoise
 from opticaldr.calibration.session import Arrays, Session
-from opticaldr.hardware.cameras.simulated import spot_radius
+from opticaldr.hardware.as_built import BuildErrors
 from opticaldr.hardware.rig import RigSpec
 from opticaldr.models.optics import Optic, OpticsSpec, psf_bank
 
@@ -37,12 +39,19 @@ class Calibration:
     rig: str
     sensor: Characterised
     bank: Bank
+    field: FieldModel
     as_built: AsBuilt
     designed: NDArray[np.float32]
     fitted: NDArray[np.float32]
+    between: NDArray[np.float64]
+    """Depths that were not measured, metres."""
+    predicted: NDArray[np.float32]
+    """PSFs of the as-built optic there, on axis [depth, colour, y, x]."""
     difference: NDArray[np.float64]
     """Measured less predicted raw mosaics, as a fraction of each spot's peak [depth, y, x]; NaN where not measured."""
     held_out: list[int]
+    hidden: BuildErrors | None
+    """Of a simulated bench, how the optic was really built."""
     gates: list[Gate]
 
     @property
@@ -59,6 +68,7 @@ def calibrate(
     seed: int = 0,
     plan: Plan | None = None,
     work: Path | None = None,
+    others: Sequence[Candidate] = (),
     progress: Progress = lambda stage, done, total: None,
 ) -> Artefact:
     """Measure the built optics of a design on a bench.
@@ -73,10 +83,12 @@ def calibrate(
         seed: of a simulated bench: its hidden build, drifts and noise.
         plan: how much is measured.
         work: the work folder; hidden beside `out` if not given.
+        others: optics that may stand on the bench by mistake.
         progress: told of every measurement and every step of the fit.
 
     Returns:
-        The calibration: ``psf.npz``, ``noise.json``, ``optics.json`` and ``height.npy`` as built, ``asbuilt.json``,
+        The calibration: ``psf.npz``, ``field.npz``, ``predicted.npz`` (unmeasured depths), ``noise.json``,
+        ``flat.npz``, ``optics.json`` and ``height.npy`` as built, ``asbuilt.json``, ``designed.npz``,
         ``gates.json``, ``report.html``. It is sealed although a gate failed; ``gates.json`` says so.
 
     Raises:
@@ -95,11 +107,16 @@ def calibrate(
         "plan": plan.model_dump(mode="json"),
         "seed": seed,
     }
-    found = evaluate(
-        optic, rig.name, *measure(optic, rig, plan, Session(work, identity), seed, progress), progress
-    )
+    measured = measure(optic, rig, plan, Session(work, identity), seed, progress, others=others)
+    found = evaluate(optic, rig.name, measured, progress)
     with create("calibration", out, parents=[design], seed=seed) as draft:
         found.bank.write(draft.path / "psf.npz")
+        found.field.write(draft.path / "field.npz")
+        np.savez(draft.path / "predicted.npz", psf=found.predicted, depths=found.between)
+        np.savez(draft.path / "flat.npz", response=found.sensor.response, good=found.sensor.good)
+        np.savez(
+            draft.path / "designed.npz", height=optic.height, spec=np.array(optic.spec.model_dump_json())
+        )
         noise = found.sensor.noise
         Optic(_measured_spec(found.as_built.optic.spec, noise), found.as_built.optic.height).write(draft.path)
         _write_json(draft.path / "noise.json", noise.model_dump())
@@ -113,59 +130,37 @@ def calibrate(
     return draft.sealed()
 
 
-def measure(
-    design: Optic, rig: RigSpec, plan: Plan, session: Session, seed: int, progress: Progress
-) -> tuple[Characterised, list[Arrays]]:
-    """The bench session: dark, flat, the spot at every depth, and the first depth again."""
-    with Rig(rig, design=design, seed=seed) as bench:
-        depths = capture.planned_depths(plan, design.spec, bench.reach)
-        side = _window_side(design, depths)
-        total = len(depths) + 3
-        progress("measure", 0, total)
-        bench.seat(0)
-        dark = session.measure("dark", lambda: capture.dark(bench, plan))
-        progress("measure", 1, total)
-        bench.seat(1)
-        flat = session.measure("flat", lambda: capture.flat(bench, plan))
-        progress("measure", 2, total)
-        spots = []
-        for number, depth in enumerate([*depths, depths[0]]):
-            bench.seat(2 + number)
-            name = f"spot-{number}" if number < len(depths) else "reference"
-            spots.append(session.measure(name, lambda z=depth: capture.spot(bench, plan, z, side)))  # type: ignore[misc]
-            progress("measure", 3 + number, total)
-        white = bench.camera.info.white_level
-    sensor = characterise(
-        dark, flat, exposures=(capture.SHORT, capture.LONG), high_gain=capture.HIGH_GAIN, white_level=white
-    )
-    return sensor, spots
-
-
-def evaluate(
-    design: Optic, rig: str, sensor: Characterised, measured: list[Arrays], progress: Progress
-) -> Calibration:
-    """What the measurements say: PSF bank, as-built optic, gates. The last measurement repeats the first."""
-    spec = design.spec
-    spots = [_spot(arrays, sensor, spec) for arrays in measured]
-    depths = [float(arrays["depth"]) for arrays in measured]
-    side = spots[0].rate.shape[0]
-    views = [View(depth, side) for depth in depths[:-1]]
+def evaluate(design: Optic, rig: str, measured: Measured, progress: Progress) -> Calibration:
+    """What the measurements say: PSF bank, as-built optic, gates."""
+    spec, sensor, fields = design.spec, measured.sensor, measured.fields
+    every = [spot_of(arrays, sensor, spec) for arrays in measured.spots]
+    axis, count = measured.spots[: len(measured.depths)], len(measured.depths)
+    spots, again = every[:count], spot_of(measured.again, sensor, spec)
+    depths = [float(arrays["depth"]) for arrays in axis]
+    side = again.rate.shape[0]
+    views = [View(depth, side) for depth in depths]
     held_out = [1, len(views) - 2] if len(views) >= 5 else []
     chosen = [index for index in range(len(views)) if index not in held_out]
     built = fit_as_built(design, [views[i] for i in chosen], [spots[i] for i in chosen], progress=progress)
 
     shape = (side, side)
-    designed = psf_bank(design.height.astype(np.float32), spec, depths[:-1], shape=shape, binned=False)
+    between = unmeasured(depths)
+    designed = psf_bank(design.height.astype(np.float32), spec, depths, shape=shape, binned=False)
     fitted = psf_bank(
-        built.optic.height.astype(np.float32), built.optic.spec, depths[:-1], shape=shape, binned=False
+        built.optic.height.astype(np.float32),
+        built.optic.spec,
+        [*depths, *between],
+        shape=shape,
+        binned=False,
     )
-    corners = np.array([arrays["corner"] for arrays in measured[:-1]])
-    shifts = _chief_rays(built.state.shifts / spec.sensor.pitch, corners, depths[:-1], chosen)
+    corners = np.array([arrays["corner"] for arrays in axis])
+    shifts = _chief_rays(built.state.shifts / spec.sensor.pitch, corners, depths, chosen)
     bank = make_bank(
-        spots[:-1],
-        depths[:-1],
-        [float(arrays["power"]) for arrays in measured[:-1]],
-        corners,
+        np.array(every, dtype=object).reshape(len(fields), count).T,
+        depths,
+        fields,
+        np.reshape([float(arrays["power"]) for arrays in measured.spots], (len(fields), count)).T,
+        np.reshape([arrays["corner"] for arrays in measured.spots], (len(fields), count, 2)).swapaxes(0, 1),
         shifts,
         bayer=spec.sensor.bayer,
         sensor_shape=spec.sensor.shape,
@@ -173,29 +168,29 @@ def evaluate(
     state = replace(built.state, shifts=shifts * spec.sensor.pitch)
     predicted = BuiltOptic(Plate.of(design), state, side)
     mosaics = [predicted.mosaic(index, view) for index, view in enumerate(views)]
-    likeness = [mosaic_ncc(spot.rate, mosaic) for spot, mosaic in zip(spots, mosaics, strict=False)]
+    likeness = [mosaic_ncc(spot.rate, mosaic) for spot, mosaic in zip(spots, mosaics, strict=True)]
     difference = np.stack(
         [
             (spot.rate - brightened(mosaic, spot)) / np.nanmax(spot.rate)
-            for spot, mosaic in zip(spots, mosaics, strict=False)
+            for spot, mosaic in zip(spots, mosaics, strict=True)
         ]
     )
-    first, again = spots[0], spots[-1]
+    first = spots[0]
     brightness = [
         float(np.nansum(spot.rate)) / float(arrays["power"])
-        for spot, arrays in ((first, measured[0]), (again, measured[-1]))
+        for spot, arrays in ((first, axis[0]), (again, measured.again))
     ]
     walk = np.hypot(
         *(
-            centroid(np.nan_to_num(again.rate)) + measured[-1]["corner"]
-            - centroid(np.nan_to_num(first.rate)) - measured[0]["corner"]
+            centroid(np.nan_to_num(again.rate)) + measured.again["corner"]
+            - centroid(np.nan_to_num(first.rate)) - axis[0]["corner"]
         )
     )  # fmt: skip
     gates = [
         *sensor_gates(sensor, spec.sensor),
         *spot_gates(
-            max(_lost(spot, sensor, arrays) for spot, arrays in zip(spots, measured, strict=True)),
-            min(_peak_over_noise(spot) for spot in spots),
+            max(_lost(spot, sensor, arrays) for spot, arrays in zip(every, measured.spots, strict=True)),
+            min(_peak_over_noise(spot) for spot in every),
             len(views),
             brightness[1] / brightness[0] - 1,
             float(walk),
@@ -204,22 +199,39 @@ def evaluate(
         *fit_gates([likeness[i] for i in chosen], [likeness[i] for i in held_out]),
     ]
     forget_maps()
-    return Calibration(design, rig, sensor, bank, built, designed, fitted, difference, held_out, gates)
+    return Calibration(
+        design,
+        rig,
+        sensor,
+        bank,
+        low_rank(bank),
+        built,
+        designed,
+        fitted[:count],
+        np.array(between),
+        fitted[count:],
+        difference,
+        held_out,
+        measured.hidden,
+        gates,
+    )
 
 
-def _spot(arrays: Arrays, sensor: Characterised, spec: OpticsSpec) -> Merged:
+def unmeasured(depths: Sequence[float]) -> list[float]:
+    """Depths half-way between measured ones, in 1/depth."""
+    inverse = 1 / np.asarray(depths)
+    return list((2 / (inverse[1:] + inverse[:-1])).tolist())
+
+
+def spot_of(arrays: Arrays, sensor: Characterised, spec: OpticsSpec) -> Merged:
+    """The merged light of one measurement, without cross-talk between pixels."""
     row, column = arrays["corner"]
     side = arrays["light"].shape[-1]
     window = slice(row, row + side), slice(column, column + side)
-    merged = merge(Bracket.of(arrays), sensor.noise, sensor.response[window], sensor.good[window])
+    merged = merge(
+        Bracket.of(arrays), sensor.noise, sensor.response[window], sensor.good[window], sensor.response_error
+    )
     return Merged(without_crosstalk(merged.rate, spec.sensor.crosstalk), merged.variance)
-
-
-def _window_side(design: Optic, depths: NDArray[np.float64]) -> int:
-    """Raw pixels of a window, a multiple of four, that holds the designed spot at every depth with room to spare."""
-    radius = max(spot_radius(design, float(depth)) for depth in depths)
-    limit = min(design.spec.sensor.shape) // 4 * 4
-    return min(int(np.ceil(2.2 * radius / 4)) * 4, limit)
 
 
 def _chief_rays(

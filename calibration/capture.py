@@ -6,6 +6,9 @@ were asked for.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,6 +18,7 @@ from opticaldr.calibration.photon_transfer import cells, pair_statistics
 from opticaldr.calibration.rig import Rig
 from opticaldr.calibration.session import Arrays
 from opticaldr.errors import Refusal
+from opticaldr.hardware.cameras import RawFrame
 from opticaldr.models.optics import OpticsSpec
 
 SHORT, LONG = 1e-4, 1.0
@@ -26,7 +30,6 @@ HIGH_GAIN = 8.0
 _PEAK = 0.75  # of the range, at the shortest exposure of a bracket
 _BASE_EXPOSURE = 1e-3
 _POWER_STEP = 1 / 4095
-_SETTLING = 2  # frames thrown away after a change
 
 
 class Plan(BaseModel):
@@ -34,7 +37,8 @@ class Plan(BaseModel):
 
     `depths`: positions of the source, uniform in 1/depth; `exposures`: of a bracket, each `ratio` times the one before;
     `frames`: averaged with the source on, and as many with it off, at every exposure; `dark_frames`: at
-    every dark setting; `flats`: exposures of the photon transfer.
+    every dark setting, four times as many of the flat; `flats`: exposures of the photon transfer; `fields`:
+    field angles, 1 on axis, 5 with the corners, or a grid of 9.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,6 +49,7 @@ class Plan(BaseModel):
     frames: int = Field(default=4, ge=1, le=1000)
     dark_frames: int = Field(default=6, ge=2, le=1000)
     flats: int = Field(default=9, ge=4, le=50)
+    fields: Literal[1, 5, 9] = 1
 
 
 def planned_depths(plan: Plan, spec: OpticsSpec, reach: tuple[float, float]) -> NDArray[np.float64]:
@@ -69,7 +74,7 @@ def dark(rig: Rig, plan: Plan) -> Arrays:
             ("read", SHORT, HIGH_GAIN),
         ):
             mean, spread, temperatures = Mean(), _Spread(), []
-            for frame in _frames(rig, exposure, gain, plan.dark_frames):
+            for frame in frames(rig, exposure, gain, plan.dark_frames):
                 mean.add(frame.raw)
                 spread.add(frame.raw)
                 temperatures.append(frame.temperature)
@@ -86,7 +91,7 @@ def flat(rig: Rig, plan: Plan) -> Arrays:
     range_ = info.white_level - info.black_level
     everywhere = np.ones(info.shape, dtype=np.bool_)
     with rig.target("flat"):
-        (probe,) = _frames(rig, _BASE_EXPOSURE, 1.0, 1)
+        (probe,) = frames(rig, _BASE_EXPOSURE, 1.0, 1)
         slope = max(float(np.mean(probe.raw[cell])) - info.black_level for cell in cells()) / _BASE_EXPOSURE
         if slope * _BASE_EXPOSURE < 2:
             raise Refusal("the flat panel is dark", "switch it on and hold it right before the lens")
@@ -95,7 +100,7 @@ def flat(rig: Rig, plan: Plan) -> Arrays:
             exposures = np.linspace(0.05, 1.15, plan.flats) * full / gain
             rows = []
             for exposure in exposures:
-                first, second = _frames(rig, float(exposure), gain, 2)
+                first, second = frames(rig, float(exposure), gain, 2)
                 rows.append(pair_statistics(first.raw, second.raw, everywhere))
             mean, variance, count = (np.stack(column) for column in zip(*rows, strict=True))
             found |= {
@@ -105,7 +110,7 @@ def flat(rig: Rig, plan: Plan) -> Arrays:
                 f"{name}_count": count,
             }
         master = Mean()
-        for frame in _frames(rig, 0.6 * full, 1.0, plan.dark_frames):
+        for frame in frames(rig, 0.6 * full, 1.0, 4 * plan.dark_frames):
             master.add(frame.raw)
         found |= {"flat": master.mean, "flat_frames": np.array(master.count)}
     return found
@@ -116,7 +121,7 @@ def spot(rig: Rig, plan: Plan, depth: float, side: int) -> Arrays:
 
     Returns:
         The arrays of a `Bracket`; `corner`, row and column of the window's first pixel; `depth` reached; `power` of the
-        source; `highest`, the highest raw value at the shortest exposure; `time` on the camera's clock; `temperature`.
+        source; `highest`, the highest raw value at the shortest exposure; `temperature`.
 
     Raises:
         Refusal: no spot is seen at full power, or it saturates at the least power and shortest exposure.
@@ -128,16 +133,16 @@ def spot(rig: Rig, plan: Plan, depth: float, side: int) -> Arrays:
         exposures = np.array([base * plan.ratio**step for step in range(plan.exposures)], dtype=np.float64)
         light, background = [], []
         corner: tuple[int, int] | None = None
-        highest, time, temperature = 0, 0.0, 0.0
+        highest, temperature = 0, 0.0
         for exposure in exposures:
             rig.board.source(power)
             lit = Mean()
-            for frame in _frames(rig, float(exposure), 1.0, plan.frames):
+            for frame in frames(rig, float(exposure), 1.0, plan.frames):
                 lit.add(frame.raw)
-                time, temperature = frame.timestamp, frame.temperature
+                temperature = frame.temperature
             rig.board.source(0.0)
             unlit = Mean()
-            for frame in _frames(rig, float(exposure), 1.0, plan.frames):
+            for frame in frames(rig, float(exposure), 1.0, plan.frames):
                 unlit.add(frame.raw)
             if corner is None:
                 highest = lit.highest
@@ -151,7 +156,6 @@ def spot(rig: Rig, plan: Plan, depth: float, side: int) -> Arrays:
         "depth": np.array(reached),
         "power": np.array(power),
         "highest": np.array(highest),
-        "time": np.array(time),
         "temperature": np.array(temperature),
     }
 
@@ -180,7 +184,12 @@ def _core_variance(values: NDArray[np.float32]) -> float:
     return float(core.astype(np.float64).var())
 
 
-def _frames(rig: Rig, exposure: float, gain: float, count: int):  # type: ignore[no-untyped-def]
+def frames(rig: Rig, exposure: float, gain: float, count: int) -> Iterator[RawFrame]:
+    """Frames taken with exactly these settings.
+
+    Raises:
+        Refusal: the camera took another exposure or gain than it was asked for.
+    """
     rig.camera.configure(exposure=exposure, gain=gain)
     for _ in range(count):
         frame = rig.camera.capture()
@@ -199,9 +208,9 @@ def _expose_for_peak(rig: Rig) -> tuple[float, float]:
     power, exposure = 0.05, _BASE_EXPOSURE
     for _ in range(16):
         rig.board.source(power)
-        (frame,) = _frames(rig, exposure, 1.0, 1)
+        (frame,) = frames(rig, exposure, 1.0, 1)
         rig.board.source(0.0)
-        (unlit,) = _frames(rig, exposure, 1.0, 1)
+        (unlit,) = frames(rig, exposure, 1.0, 1)
         lift = frame.raw.astype(np.int32) - unlit.raw
         lift[unlit.raw > info.black_level + 0.5 * range_] = 0  # hot pixels
         peak = float(lift.max())

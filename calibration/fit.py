@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
 from opticaldr.calibration.hdr import Merged
-from opticaldr.calibration.likelihood import MODEL_ERROR, Comparison, Likelihood, Slopes, blocks
+from opticaldr.calibration.likelihood import MODEL_ERROR, Comparison, Likelihood, Slopes, blocks, brightened
 from opticaldr.calibration.linearised import SHARED, STEP, BuiltOptic, Plate, State, View
-from opticaldr.calibration.photon_transfer import cells
 from opticaldr.hardware.as_built import FORM_MODES, BuildErrors, Tolerances, build, plate_positions
 from opticaldr.models.optics import Optic, OpticsSpec, noll_to_nm
 from opticaldr.models.optics.geometry import pupil_mask, pupil_positions
@@ -115,7 +114,10 @@ def fit_as_built(
     state = _aimed(plate, views, spots)
     total, done = sum(level.steps for level in _LEVELS), 0
     for level in _LEVELS:
-        likelihood = Likelihood(plate, views, spots, prior, level.block, level.every, level.model_error)
+        about = state if level is _LEVELS[-1] else None
+        likelihood = Likelihood(
+            plate, views, spots, prior, level.block, level.every, level.model_error, about=about
+        )
         here, damping = likelihood.compare(state), 1e-3
         for _ in range(level.steps):
             progress("fit", done, total)
@@ -216,17 +218,6 @@ def _found(design: Optic, state: State, slopes: Slopes, likelihood: Likelihood, 
         predicted=np.stack(predicted),
         steps=steps,
     )
-
-
-def brightened(mosaic: NDArray[np.floating], spot: Merged) -> NDArray[np.float64]:
-    """A predicted mosaic with the brightness and background, plane by plane, that bring it nearest to `spot`."""
-    prediction = np.zeros(mosaic.shape)
-    for cell in cells():
-        seen = np.isfinite(spot.rate[cell])
-        span = np.stack([mosaic[cell][seen], np.ones(np.count_nonzero(seen))], axis=1)
-        brightness, background = np.linalg.lstsq(span, spot.rate[cell][seen], rcond=None)[0]
-        prediction[cell] = brightness * mosaic[cell] + background
-    return prediction
 
 
 def surface_difference(first: Optic, second: Optic) -> NDArray[np.float64]:

@@ -86,6 +86,7 @@ def merge(
     noise: SensorNoise,
     response: NDArray[np.float32],
     good: NDArray[np.bool_],
+    response_error: float = 0.0,
 ) -> Merged:
     """Inverse-variance mean over the exposures.
 
@@ -94,6 +95,7 @@ def merge(
         noise: the sensor's noise model.
         response: relative response of each pixel [y, x].
         good: False where the pixel is defect.
+        response_error: standard error of `response`.
     """
     range_ = noise.white_level_dn - noise.black_level_dn
     time = bracket.exposures[:, None, None]
@@ -112,7 +114,8 @@ def merge(
         weight = np.where(use, time**2 / variance, 0)
         total = weight.sum(axis=0)
         rate = np.sum(weight * signal / time, axis=0) / total
-        return Merged(np.where(total > 0, rate, np.nan), np.where(total > 0, 1 / total, np.nan))
+        spread = 1 / total + (response_error * rate) ** 2
+        return Merged(np.where(total > 0, rate, np.nan), np.where(total > 0, spread, np.nan))
 
 
 def without_crosstalk(mosaic: NDArray[np.float64], crosstalk: float) -> NDArray[np.float64]:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import uniform_filter
+from scipy.ndimage import uniform_filter, uniform_filter1d
 
 from opticaldr.calibration.hdr import Merged
 from opticaldr.calibration.linearised import SHARED, BuiltOptic, Plate, State, View
@@ -69,6 +70,8 @@ class Likelihood:
         block: Bayer cells along the side of a block.
         every: each how manieth wavelength is computed.
         model_error: fraction of the light that the twin may be wrong by.
+        about: a hypothesis near the truth, whose light tells how uncertain each pixel is; without one, the light of
+            its neighbours does. The measured light itself would have dark pixels trusted for being dark by chance.
     """
 
     plate: Plate
@@ -78,13 +81,14 @@ class Likelihood:
     block: int = 1
     every: int = 1
     model_error: float = MODEL_ERROR
+    about: State | None = None
 
     def compare(self, state: State) -> Comparison:
         """Set the spots beside what `state` predicts."""
         built = BuiltOptic(self.plate, state, self.views[0].side, every=self.every)
         residuals = []
         for index, view in enumerate(self.views):
-            data, error, _ = self._data(index)
+            data, error, _ = self._data[index]
             model = blocks(built.mosaic(index, view) * self._seen(index), self.block)
             residuals += [_project(data[p], model[p], error[p])[0] for p in range(4)]
         cost = float(np.sum((state.vector / self.prior) ** 2)) + sum(float(r @ r) for r in residuals)
@@ -97,7 +101,7 @@ class Likelihood:
         parts = []
         shared = len(SHARED)
         for index, view in enumerate(self.views):
-            data, error, noise = self._data(index)
+            data, error, noise = self._data[index]
             mosaic, changes = built.mosaic_and_slopes(index, view)
             model = blocks(mosaic * self._seen(index), self.block)
             slopes = blocks(changes * self._seen(index), self.block)
@@ -116,19 +120,45 @@ class Likelihood:
     def _seen(self, index: int) -> NDArray[np.bool_]:
         return np.isfinite(self.spots[index].rate)
 
-    def _data(self, index: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Measured light in blocks [plane, y, x], the error expected of a comparison, and its noise alone."""
-        spot = self.spots[index]
-        data = blocks(np.nan_to_num(spot.rate), self.block)
-        variance = blocks(np.nan_to_num(spot.variance), self.block)
-        variance = np.where(variance > 0, variance, variance.max())  # where nothing was measured
-        # Noise is estimated from the very light it belongs to: its neighbours' share keeps dark pixels from
-        # being trusted because they happen to be dark.
-        around = (1, 3, 3)
-        variance = uniform_filter(variance, around)
-        light = uniform_filter(data, around)
-        twin = (self.model_error * light) ** 2 + (HALO_ERROR * data.max()) ** 2
-        return data, np.sqrt(variance + twin), np.sqrt(variance)
+    @cached_property
+    def _data(self) -> list[tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]]:
+        """Of every view: light in blocks [plane, y, x], the error expected of a comparison, and its noise alone."""
+        near = None if self.about is None else BuiltOptic(self.plate, self.about, self.views[0].side)
+        found = []
+        for index, (view, spot) in enumerate(zip(self.views, self.spots, strict=True)):
+            data = blocks(np.nan_to_num(spot.rate), self.block)
+            variance = blocks(np.nan_to_num(spot.variance), self.block)
+            variance = np.where(variance > 0, variance, variance.max())  # where nothing was measured
+            if near is None:
+                light = uniform_filter(data, (1, 3, 3))
+                variance = uniform_filter(variance, (1, 3, 3))
+            else:
+                light = blocks(brightened(near.mosaic(index, view), spot) * self._seen(index), self.block)
+                variance = np.stack(
+                    [_at_like_light(*of_plane) for of_plane in zip(variance, light, strict=True)]
+                )
+            twin = (self.model_error * light) ** 2 + (HALO_ERROR * data.max()) ** 2
+            found.append((data, np.sqrt(variance + twin), np.sqrt(variance)))
+        return found
+
+
+def _at_like_light(variance: NDArray[np.float64], light: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean variance [y, x] of the pixels for which the same light is expected."""
+    order = np.argsort(light, axis=None)
+    alike = np.empty(light.size)
+    alike[order] = uniform_filter1d(variance.ravel()[order], 15, mode="nearest")
+    return alike.reshape(light.shape)
+
+
+def brightened(mosaic: NDArray[np.floating], spot: Merged) -> NDArray[np.float64]:
+    """A predicted mosaic with the brightness and background, plane by plane, that bring it nearest to `spot`."""
+    prediction = np.zeros(mosaic.shape)
+    for cell in cells():
+        seen = np.isfinite(spot.rate[cell])
+        span = np.stack([mosaic[cell][seen], np.ones(np.count_nonzero(seen))], axis=1)
+        brightness, background = np.linalg.lstsq(span, spot.rate[cell][seen], rcond=None)[0]
+        prediction[cell] = brightness * mosaic[cell] + background
+    return prediction
 
 
 def _project(

@@ -155,7 +155,8 @@ class BuiltOptic:
     def mosaic_and_slopes(self, index: int, view: View) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """`mosaic`, and its derivatives [parameter, y, x] by `SHARED` and by this view's shift (x, y)."""
         shift = self.state.shifts[index]
-        blur, wider = self._blur(view), self._blur(view, STEP["source"])
+        blur = self._blur(view)
+        narrower, wider = (self._blur(view, step) for step in (-STEP["source"], STEP["source"]))
         apart = [SHARED.index(name) for name in (*_SCALE, "source")]
         others = [parameter for parameter in range(len(SHARED) + 2) if parameter not in apart]
 
@@ -170,27 +171,31 @@ class BuiltOptic:
                 change += amplitude.imag * spread.imag
                 slopes[others[start : start + _BATCH]] = pupil.seen(2 * change, blur)
             power = _power(amplitude)
-            seen = pupil.seen(power, blur)
-            slopes[SHARED.index("source")] = (pupil.seen(power, wider) - seen) / STEP["source"]
-            return seen, slopes
+            change = pupil.seen(power, wider) - pupil.seen(power, narrower)
+            slopes[SHARED.index("source")] = change / (2 * STEP["source"])
+            return pupil.seen(power, blur), slopes
 
         # Wavelengths side by side, one on each core: most of the time goes into FFTs, which run without the GIL.
         with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as cores, threadpool_limits(1, user_api="blas"):
             parts = list(cores.map(part, self._pupils))
         mosaic, slopes = (_sum(iter(maps)) for maps in zip(*parts, strict=True))
         for name in _SCALE:
-            slopes[SHARED.index(name)] = (self._nudged[name].mosaic(index, view) - mosaic) / STEP[name]
+            ahead, behind = (built.mosaic(index, view) for built in self._nudged[name])
+            slopes[SHARED.index(name)] = (ahead - behind) / (2 * STEP[name])
         return mosaic, slopes
 
     def _blur(self, view: View, wider: float = 0.0) -> float:
         """Standard deviation, in pixels, of the pinhole's image: a quarter of its diameter, as of any even disc."""
-        diameter = max(PINHOLE + self.state["source"], 0.0) + wider
+        diameter = PINHOLE + self.state["source"] + wider
         return diameter / 4 * self.spec.sensor_distance / view.depth / self.spec.sensor.pitch
 
     @cached_property
-    def _nudged(self) -> dict[str, BuiltOptic]:
+    def _nudged(self) -> dict[str, list[BuiltOptic]]:
         return {
-            name: BuiltOptic(self.plate, self.state.nudged(name, STEP[name]), self.side, every=self.every)
+            name: [
+                BuiltOptic(self.plate, self.state.nudged(name, step), self.side, every=self.every)
+                for step in (STEP[name], -STEP[name])
+            ]
             for name in _SCALE
         }
 
@@ -239,8 +244,12 @@ class _Pupil:
     @cached_property
     def slopes(self) -> NDArray[np.float32]:
         """Derivatives of the optical path [parameter, y, x] by plate, form and shift (x, y)."""
-        here = self._plate(self.state)
-        plate = [(self._plate(self.state.nudged(name, STEP[name])) - here) / STEP[name] for name in PLATE]
+        plate = [
+            (self._plate(self.state.nudged(name, step)) - self._plate(self.state.nudged(name, -step)))
+            / (2 * step)
+            for name, step in STEP.items()
+            if name in PLATE
+        ]
         tilt = -np.stack([self.x, self.y]) / self.spec.sensor_distance
         return np.concatenate(
             [self.refraction * np.stack(plate), self.refraction * self.basis, tilt], dtype=np.float32

@@ -160,13 +160,15 @@ def cells() -> list[tuple[slice, slice]]:
 class Characterised:
     """The sensor after its dark and flat frames.
 
-    `noise`: its noise model; `response`: of every pixel [y, x], relative; `good`: False where a pixel is hot
+    `noise`: its noise model; `response`: of every pixel [y, x], relative, `response_error`: its standard
+    error; `good`: False where a pixel is hot
     or dead; `light_leak`:
     electrons a second that dark frames hold; `transfer`: points (mean, variance) of the photon transfer at gain 1.
     """
 
     noise: SensorNoise
     response: NDArray[np.float32]
+    response_error: float
     good: NDArray[np.bool_]
     light_leak: float
     transfer: tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -226,4 +228,4 @@ def characterise(
         white_level_dn=white_level,
     )
     transfer = (flat["low_mean"] - black, flat["low_variance"])
-    return Characterised(noise, response, good, current, transfer)
+    return Characterised(noise, response, float(np.sqrt(np.mean(shot))), good, current, transfer)

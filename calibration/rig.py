@@ -118,7 +118,7 @@ class Rig:
     def seat(self, measurement: int) -> None:
         """Begin measurement number `measurement`: on a simulated bench, neither its noise nor its slow drifts
         depend on what came before."""
-        self.world.epoch = measurement * _SEAT - self.world.now
+        self.world.drift_time = measurement * _SEAT
         if isinstance(self.camera, SimulatedCamera):
             self.camera.reseed(measurement)
 

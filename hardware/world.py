@@ -93,7 +93,7 @@ class World:
         seed: fixes the phase of every slow drift.
         paced: let simulated time pass no faster than real time (for people to watch).
         now: simulated seconds since the world began.
-        epoch: moment of the slow drifts at which the world began, seconds.
+        drift_time: moment at which the slow drifts are held, seconds; None lets them follow the clock.
         stage: the depth axis.
         stage_origin: depth of the point source (metres from the pupil) with the carriage on the low switch.
         source_offset: lateral position (x, y) of the point source from the optical axis, metres; on a
@@ -125,7 +125,7 @@ class World:
     seed: int = 0
     paced: bool = False
     now: float = 0.0
-    epoch: float = 0.0
+    drift_time: float | None = None
     stage: Stage = field(default_factory=Stage)
     stage_origin: float = 0.35
     source_offset: tuple[float, float] = (0.0, 0.0)
@@ -262,6 +262,7 @@ class World:
 
     def _wander(self, quantity: int) -> float:
         """A slow drift in -1 … 1 that is a function of time alone, however time was cut into steps."""
+        moment = self.now if self.drift_time is None else self.drift_time
         turns = zip(_DRIFT_PERIODS, self._phases[quantity], strict=True)
-        terms = (math.sin(2 * math.pi * (self.epoch + self.now) / period + phase) for period, phase in turns)
+        terms = (math.sin(2 * math.pi * moment / period + phase) for period, phase in turns)
         return sum(terms) / len(_DRIFT_PERIODS)

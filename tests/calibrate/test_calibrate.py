@@ -5,8 +5,8 @@ import pytest
 
 from opticaldr.artefacts import create, open_artefact
 from opticaldr.calibration import Plan, calibrate, capture
-from opticaldr.calibration.calibrate import measure
 from opticaldr.calibration.fit import wavefront_difference
+from opticaldr.calibration.measure import measure
 from opticaldr.calibration.measured import read_measured
 from opticaldr.calibration.rig import Rig
 from opticaldr.calibration.session import Session
@@ -27,7 +27,7 @@ def test_an_interrupted_session_goes_on_where_it_stopped(design, tmp_path, monke
 
     def pulled_plug(bench, plan, depth, side):
         taken.append("spot")
-        if len(taken) == 2:
+        if len(taken) == 3:
             raise KeyboardInterrupt
         return spot(bench, plan, depth, side)
 
@@ -35,11 +35,11 @@ def test_an_interrupted_session_goes_on_where_it_stopped(design, tmp_path, monke
     with pytest.raises(KeyboardInterrupt):
         measure(design, rig, QUICK, Session(tmp_path, {}), 1, silent)
     kept = {path.name: path.read_bytes() for path in tmp_path.glob("*.npz")}
-    assert sorted(kept) == ["dark.npz", "flat.npz", "spot-0.npz"]
+    assert sorted(kept) == ["dark.npz", "flat.npz", "look.npz", "spot-0.npz"]
     monkeypatch.setattr(capture, "dark", None)  # would fail if it were measured again
-    _, spots = measure(design, rig, QUICK, Session(tmp_path, {}), 1, silent)
-    assert len(spots) == 2
-    assert len(taken) == 3
+    found = measure(design, rig, QUICK, Session(tmp_path, {}), 1, silent)
+    assert len(found.spots) == 1
+    assert len(taken) == 4
     assert all((tmp_path / name).read_bytes() == content for name, content in kept.items())
 
 

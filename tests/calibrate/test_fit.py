@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from opticaldr.calibration.fit import brightened, centroid, surface_difference
+from opticaldr.calibration.fit import centroid, surface_difference
 from opticaldr.calibration.hdr import Merged, without_crosstalk
+from opticaldr.calibration.likelihood import brightened
 from opticaldr.calibration.linearised import SHARED, BuiltOptic, Plate, State, View
 from opticaldr.hardware.as_built import PINHOLE, BuildErrors, Tolerances, build
 from opticaldr.hardware.cameras.simulated import point_response
