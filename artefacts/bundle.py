@@ -5,6 +5,7 @@ Export writes it, the device reads it; they share nothing else.
 
 import hashlib
 import json
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,14 +14,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from opticaldr.artefacts.signing import sign, verify
-from opticaldr.artefacts.store import Artefact, open_artefact
+from opticaldr.artefacts.store import Artefact, create, open_artefact
 from opticaldr.errors import Refusal
 
 SPEC = "bundle.json"
 SIGNATURE = "signature.json"
 FRAME_GRAPH = "frame.onnx"
+INT8_GRAPH = "frame-int8.onnx"
 HEAD_GRAPH = "head.onnx"
 PSF_BANK = "psf.npz"
+
+REMEMBERED = {"kind", "id", "created", "software", "parents"}
 
 Count = Annotated[int, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -92,6 +96,8 @@ class BundleSpec(_Part):
     opset: Count
     expires: AwareDatetime | None = None
     """When the calibration is no longer to be relied on; None if it was not said."""
+    frame_graph: Literal["frame.onnx", "frame-int8.onnx"] = "frame.onnx"
+    """Which form of the frame graph the camera is to run: float32 or INT8; both take and give the same."""
     purpose: str = "Research use only. Not a diagnosis, not triage."
 
 
@@ -141,15 +147,40 @@ def verify_bundle(path: Path, key: Ed25519PublicKey) -> tuple[Artefact, BundleSp
         raise Refusal(f"{path / SIGNATURE} holds no signature", "export the bundle again") from None
     if not verify(key, _message(hashes, bundle.manifest.parents), signature):
         raise Refusal(f"{path} was not signed with this key", "ask who exported it for their public key")
+    return bundle, read_spec(bundle)
+
+
+def read_spec(bundle: Artefact) -> BundleSpec:
+    """What ``bundle.json`` says; `Refusal` if it is not understood."""
     try:
-        spec = BundleSpec.model_validate_json(bundle.file(SPEC).read_bytes())
+        return BundleSpec.model_validate_json(bundle.file(SPEC).read_bytes())
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))
         raise Refusal(
-            f"{path / SPEC}: {name}: {first['msg']}", "export it again with this version of opticaldr"
+            f"{bundle.path / SPEC}: {name}: {first['msg']}", "export it again with this version of opticaldr"
         ) from None
-    return bundle, spec
+
+
+def resign_bundle(bundle: Artefact, key: Ed25519PrivateKey, out: Path) -> Artefact:
+    """Write a copy of a bundle with another signature; parents and all other files stay what they are."""
+    known = {ancestor.id: ancestor for ancestor in bundle.manifest.ancestors}
+    parents = [
+        Artefact(
+            bundle.path,  # they are elsewhere: only what the bundle remembers of them is needed
+            bundle.manifest.model_copy(
+                update={**known[number].model_dump(include=REMEMBERED), "files": {}, "seed": None}
+            ),
+        )
+        for number in bundle.manifest.parents
+    ]
+    with create("bundle", out, parents=parents, seed=bundle.manifest.seed) as draft:
+        for name in bundle.manifest.files:
+            if name != SIGNATURE:
+                (draft.path / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(bundle.file(name), draft.path / name)
+        sign_bundle(draft.path, bundle.manifest.parents, key)
+    return draft.sealed()
 
 
 def _message(hashes: dict[str, str], parents: tuple[str, ...]) -> bytes:

@@ -1,7 +1,7 @@
 """``opticaldr export``: the signed bundle that a camera is given."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -21,6 +21,12 @@ def export(
         bool,
         typer.Option("--accept-failed-gates", help="Go on although the calibration failed a quality gate."),
     ] = False,
+    precision: Annotated[
+        Literal["float32", "int8"], typer.Option(help="Form of the frame graph that the camera shall run.")
+    ] = "float32",
+    target: Annotated[
+        Literal["x86", "arm"], typer.Option(help="Processor that the INT8 graph is meant for.")
+    ] = "x86",
     out: Out = None,
     seed: Seed = 0,
     as_json: Json = False,
@@ -38,7 +44,15 @@ def export(
     signer = load_key(key) if key.exists() else create_key(key)
     with progress_bar() as progress:
         made = make_bundle(
-            adapted, measured, signer, out, seed, progress, accept_failed_gates=accept_failed_gates
+            adapted,
+            measured,
+            signer,
+            out,
+            seed,
+            progress,
+            accept_failed_gates=accept_failed_gates,
+            precision=precision,
+            target=target,
         )
     parity = made.json("parity.json")
     tell(
@@ -47,6 +61,8 @@ def export(
             "id": made.id,
             "parity_frames": parity["frames"],
             "worst_estimate_difference": parity["worst_estimate_difference"],
+            "int8_mae_change": parity["int8"]["mae"] - parity["int8"]["mae_float32"],
+            "int8_kept_in_float": len(parity["int8"]["kept_in_float"]),
             "public_key": key.with_name(key.name + ".pub"),
         },
         as_json=as_json,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opticaldr.artefacts import Artefact
-from opticaldr.artefacts.bundle import FRAME_GRAPH, HEAD_GRAPH, BundleSpec
+from opticaldr.artefacts.bundle import HEAD_GRAPH, BundleSpec
 from opticaldr.errors import Refusal
 
 FloatArray = NDArray[np.float32]
@@ -32,7 +32,7 @@ class Estimator:
     """
 
     def __init__(self, bundle: Artefact, spec: BundleSpec, *, threads: int = 1) -> None:
-        self._frame = _session(bundle, FRAME_GRAPH, threads)
+        self._frame = _session(bundle, spec.frame_graph, threads)
         self._head = _session(bundle, HEAD_GRAPH, threads)
         self._frame_input = self._frame.get_inputs()[0].name
         self._head_input = self._head.get_inputs()[0].name
@@ -49,7 +49,7 @@ class Estimator:
             ) from None
         if embedding.shape != (spec.embedding,):
             raise Refusal(
-                f"{bundle.path / FRAME_GRAPH} gives {embedding.shape} numbers instead of {spec.embedding}",
+                f"{bundle.path / spec.frame_graph} gives {embedding.shape} numbers instead of {spec.embedding}",
                 "export the bundle again",
             )
 

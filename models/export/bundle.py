@@ -2,9 +2,10 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -13,6 +14,7 @@ from opticaldr.artefacts import Artefact, create
 from opticaldr.artefacts.bundle import (
     FRAME_GRAPH,
     HEAD_GRAPH,
+    INT8_GRAPH,
     PSF_BANK,
     SPEC,
     BundleSpec,
@@ -23,13 +25,22 @@ from opticaldr.artefacts.bundle import (
 from opticaldr.calibration.interlock import derive_interlock
 from opticaldr.calibration.measured import read_measured
 from opticaldr.errors import Refusal
+from opticaldr.models.export.captured import CapturedClip, capture_clips
 from opticaldr.models.export.card import model_card
 from opticaldr.models.export.graphs import OPSET, FrameGraph, HeadGraph, write_graph
-from opticaldr.models.export.parity import TOLERANCE, measure_parity
+from opticaldr.models.export.parity import FRAMES, THREADS, TOLERANCE, measure_parity
+from opticaldr.models.export.quantise import Raw, Target, by_damage, layers, write_int8
 from opticaldr.models.networks import load_networks
-from opticaldr.models.optics import SensorSpec
+from opticaldr.models.optics import OpticsSpec, SensorSpec
 
 Progress = Callable[[str, int, int], None]
+Precision = Literal["float32", "int8"]
+
+LIFETIME = timedelta(days=365)
+"""How long a calibration may be trusted; screws and glue creep."""
+
+CALIBRATION = 3_000_000
+"""First number of the people whose frames give the ranges of INT8 activations."""
 
 
 class NotTheSame(Refusal):
@@ -45,6 +56,9 @@ def export(
     progress: Progress = lambda stage, done, total: None,
     *,
     accept_failed_gates: bool = False,
+    precision: Precision = "float32",
+    target: Target = "x86",
+    frames: int = FRAMES,
 ) -> Artefact:
     """Make a bundle of a head (or of an un-adapted design) for the camera that was calibrated.
 
@@ -56,21 +70,28 @@ def export(
         seed: of the subjects and the noise that parity is measured on.
         progress: called as ``progress(stage, done, total)``.
         accept_failed_gates: go on although a quality gate of the calibration failed.
+        precision: of the frame graph that the camera shall run.
+        target: processor that the INT8 graph is meant for.
+        frames: captured frames that the gates are measured on, at the least.
 
     Returns:
-        The bundle: ``frame.onnx``, ``head.onnx``, ``bundle.json``, ``psf.npz``, ``optics.json``,
-        ``parity.json``, ``MODEL_CARD.md``, ``signature.json``.
+        The bundle: ``frame.onnx``, ``frame-int8.onnx`` unless every layer had to be kept in float,
+        ``head.onnx``, ``bundle.json``, ``psf.npz``, ``optics.json``, ``parity.json``, ``MODEL_CARD.md``,
+        ``signature.json``.
 
     Raises:
         Refusal: artefacts that do not belong together, failed gates, or a mask without a usable stop band.
-        NotTheSame: the graphs differ from the networks by more than 0.01 BDI points.
+        NotTheSame: the graphs differ from the networks by more than 0.01 BDI points, or between threads, or
+            INT8 was asked for and cannot be had.
     """
     require_kin(networks, calibration)
+    require_privacy(networks)
+    expires = expiry(calibration)
     measured = read_measured(calibration, accept_failed_gates=accept_failed_gates)
+    require_mode(networks, measured.spec.sensor)
     interlock = derive_interlock(measured.bank, measured.spec.sensor)
-    network, head, _ = load_networks(
-        networks.file("networks.safetensors"), measured.spec.sensor.binned_shape[0]
-    )
+    loaded = load_networks(networks.file("networks.safetensors"), measured.spec.sensor.binned_shape[0])
+    network, head, _ = loaded
     metrics = networks.json("metrics.json")
     spec = BundleSpec(
         design=next(
@@ -85,6 +106,7 @@ def export(
         embedding=network.embed.out_features,
         interlock=interlock,
         opset=OPSET,
+        expires=expires,
     )
     with create("bundle", out, parents=[networks, calibration], seed=seed) as draft:
         frame, clip = FrameGraph(network, spec.camera).eval(), HeadGraph(head).eval()
@@ -96,13 +118,25 @@ def export(
         progress("graphs", 1, 2)
         write_graph(clip, window, draft.path / HEAD_GRAPH, "window", ["mean", "sigma"], about["head"])
         progress("graphs", 2, 2)
-        parity = measure_parity(draft.path, network, head, measured, spec, seed, progress)
-        if not parity["worst_estimate_difference"] <= TOLERANCE:
-            raise NotTheSame(
-                f"the graphs differ from the networks by {parity['worst_estimate_difference']:.3g} points "
-                f"(at most {TOLERANCE} is accepted)",
-                "report this with the versions of torch, onnx and onnxruntime",
-            )
+        clips = -(-frames // spec.window.frames)
+
+        def captured() -> Iterator[CapturedClip]:
+            return capture_clips(measured, spec.window, clips, seed)
+
+        parity = measure_int8(
+            draft.path,
+            [raw for clip in capture_clips(measured, spec.window, 4, seed, CALIBRATION) for raw in clip.raw],
+            lambda: measure_parity(draft.path, loaded, captured(), clips, measured.spec.sensor, progress),
+            target,
+        )
+        require_same(parity)
+        if precision == "int8":
+            if INT8_GRAPH not in (path.name for path in draft.path.iterdir()):
+                raise NotTheSame(
+                    "no layer of these networks can be kept in INT8 within its gates",
+                    "export with --precision float32",
+                )
+            spec = spec.model_copy(update={"frame_graph": INT8_GRAPH})
         (draft.path / SPEC).write_text(spec.model_dump_json(indent=2) + "\n", encoding="utf-8")
         (draft.path / "optics.json").write_text(
             measured.spec.model_dump_json(indent=2) + "\n", encoding="utf-8"
@@ -114,6 +148,57 @@ def export(
         )
         sign_bundle(draft.path, (networks.id, calibration.id), key)
     return draft.sealed()
+
+
+def measure_int8(
+    folder: Path, frames: list[Raw], measure: Callable[[], dict[str, Any]], target: Target
+) -> dict[str, Any]:
+    """Write the INT8 graph and measure; keep the most harmful layers in float, one by one, until the gates hold.
+
+    Returns:
+        Of `measure_parity`; under ``int8`` also ``layers`` and ``kept_in_float``. Without ``passed`` the folder
+        holds no INT8 graph.
+    """
+    chosen, kept = layers(folder / FRAME_GRAPH), []
+    write_int8(folder / FRAME_GRAPH, folder / INT8_GRAPH, frames, chosen, target)
+    parity = measure()
+    order = [] if parity["int8"]["passed"] else by_damage(folder / FRAME_GRAPH, frames[:24], folder, target)
+    while not parity["int8"]["passed"] and len(chosen) > 1:
+        kept.append(order[len(kept)])
+        chosen.remove(kept[-1])
+        write_int8(folder / FRAME_GRAPH, folder / INT8_GRAPH, frames, chosen, target)
+        parity = measure()
+    if not parity["int8"]["passed"]:
+        (folder / INT8_GRAPH).unlink()
+    parity["int8"] |= {"target": target, "layers": chosen, "kept_in_float": kept}
+    return parity
+
+
+def require_same(parity: dict[str, Any]) -> None:
+    """Refuse float32 graphs that differ from the networks, or from themselves on more threads."""
+    difference, threads = parity["worst_estimate_difference"], parity.get("worst_threads_difference", 0.0)
+    if not difference <= TOLERANCE:
+        raise NotTheSame(
+            f"the graphs differ from the networks by {difference:.3g} points "
+            f"(at most {TOLERANCE} is accepted)",
+            "report this with the versions of torch, onnx and onnxruntime",
+        )
+    if not threads <= THREADS:
+        raise NotTheSame(
+            f"the graphs give other embeddings on two threads than on one (by {threads:.2g} of the largest)",
+            "report this with the version of onnxruntime",
+        )
+
+
+def require_privacy(networks: Artefact) -> None:
+    """Refuse a head whose built optics give away more than the design's and the margin."""
+    privacy = networks.json("metrics.json").get("privacy")
+    if privacy and privacy["built_auc"] > privacy["design_auc"] + privacy["margin"]:
+        raise Refusal(
+            f"faces are recognised better through the built optics (AUC {privacy['built_auc']:.2f}) than through "
+            f"the design's ({privacy['design_auc']:.2f}), by more than {privacy['margin']:g}",
+            "have the mask made again, or state another privacy_margin in the config of opticaldr finetune",
+        )
 
 
 def require_kin(networks: Artefact, calibration: Artefact) -> None:
@@ -128,6 +213,26 @@ def require_kin(networks: Artefact, calibration: Artefact) -> None:
             f"{calibration.path} is the calibration of another design than {networks.path}",
             "give the design that was fabricated and measured",
         )
+
+
+def expiry(calibration: Artefact) -> datetime:
+    """When a calibration is no longer to be relied on; `Refusal` if that is past."""
+    last = calibration.manifest.created + LIFETIME
+    if datetime.now(UTC) >= last:
+        raise Refusal(f"{calibration.path} expired on {last:%Y-%m-%d}", "calibrate the camera again")
+    return last
+
+
+def require_mode(networks: Artefact, sensor: SensorSpec) -> None:
+    """Refuse networks that were made for another mode of the sensor than was calibrated."""
+    made_for = OpticsSpec.model_validate_json(networks.file("optics.json").read_bytes()).sensor
+    for what in ("shape", "bayer", "bits", "binning"):
+        if getattr(made_for, what) != getattr(sensor, what):
+            raise Refusal(
+                f"{networks.path} was made for a sensor with {what} {getattr(made_for, what)}, "
+                f"the calibrated one has {getattr(sensor, what)}",
+                "calibrate the camera in the mode of the design",
+            )
 
 
 def camera_mode(sensor: SensorSpec) -> CameraMode:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from opticaldr.artefacts.bundle import CameraMode
-from opticaldr.models.networks import Compact, TemporalHead
+from opticaldr.models.networks import TemporalHead
+from opticaldr.models.networks.frame import FrameNetwork
 from opticaldr.models.optics import bayer_masks
 
 OPSET = 20
@@ -24,7 +25,7 @@ class FrameGraph(nn.Module):
     pixels of that colour in a superpixel, at their places in the mosaic.
     """
 
-    def __init__(self, network: Compact, camera: CameraMode) -> None:
+    def __init__(self, network: FrameNetwork, camera: CameraMode) -> None:
         super().__init__()
         self.network, self.black = network, float(camera.black_level)
         self.range = float(camera.white_level - camera.black_level)

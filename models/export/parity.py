@@ -1,6 +1,7 @@
 """Do the exported graphs give what the networks give? Measured on the calibrated camera's raw frames."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -8,93 +9,122 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from opticaldr.artefacts.bundle import FRAME_GRAPH, HEAD_GRAPH, BundleSpec
-from opticaldr.calibration.measured import Measured
-from opticaldr.models.data import SimulatedSubjects
-from opticaldr.models.networks import Compact, TemporalHead
-from opticaldr.models.optics import SensorSpec, expose_raw, face_width, form_image
+from opticaldr.artefacts.bundle import FRAME_GRAPH, HEAD_GRAPH, INT8_GRAPH
+from opticaldr.models.export.captured import CapturedClip
+from opticaldr.models.networks import FactorScale, TemporalHead
+from opticaldr.models.networks.frame import FrameNetwork
+from opticaldr.models.optics import SensorSpec
+
+FRAMES = 1000
+"""Captured frames that graphs are compared on, at the least."""
 
 TOLERANCE = 0.01
-"""Largest difference of an estimate, BDI points."""
+"""Largest difference of an estimate, BDI points, of the float32 graphs."""
 
-CLIPS = 4
+MAE_CHANGE, FIT_LOSS = 0.2, 0.01
+"""How far INT8 may change the mean absolute error (BDI points) and lower the mean R² of the factors."""
+
+THREADS = 1e-3
+"""Largest difference of an embedding between one and two threads, in units of its largest number."""
+
+
+@dataclass
+class Judged:
+    """Estimates and factors of one frame graph over all clips, for its error against the truth."""
+
+    estimates: list[float] = field(default_factory=list)
+    factors: list[NDArray[np.float32]] = field(default_factory=list)
+
+    def figures(self, scores: NDArray[np.float64], truth: NDArray[np.float32]) -> tuple[float, float]:
+        """Mean absolute error in points, and mean R² of the factors."""
+        read = np.concatenate(self.factors)
+        unexplained = np.square(read - truth).mean(0) / np.maximum(truth.var(0), 1e-6)
+        return float(np.abs(np.array(self.estimates) - scores).mean()), float(1 - unexplained.mean())
 
 
 def measure_parity(
     folder: Path,
-    network: Compact,
-    head: TemporalHead,
-    measured: Measured,
-    spec: BundleSpec,
-    seed: int,
+    networks: tuple[FrameNetwork, TemporalHead, FactorScale],
+    clips: Iterable[CapturedClip],
+    total: int,
+    sensor: SensorSpec,
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
 ) -> dict[str, Any]:
     """Run the same raw frames through the graphs (onnxruntime) and the networks (torch, NumPy before it).
 
     Args:
-        folder: holds both graphs.
-        network, head: what they were made from, in evaluation mode.
-        measured: PSFs and sensor.
-        spec: window and camera mode.
-        seed: of subjects and noise.
+        folder: holds the graphs, that in INT8 only if there is one.
+        networks: what they were made from, in evaluation mode.
+        clips: captured.
+        total: how many there are.
+        sensor: their sensor.
         progress: called as ``progress("parity", done, total)``.
 
     Returns:
         Number of frames and windows, the largest differences of superpixels, embeddings, estimate and
-        sigma, and the largest difference between one and two threads of the runtime.
+        sigma, the largest difference between one and two threads of the runtime, and under ``int8`` error and
+        fit of both precisions on the clips' truth.
     """
+    network, head, scale = networks
     runs = {threads: Runner(folder, threads) for threads in (1, 2)}
+    small = Runner(folder, 1, INT8_GRAPH) if (folder / INT8_GRAPH).exists() else None
     worst = {"superpixels": 0.0, "embedding": 0.0, "estimate": 0.0, "sigma": 0.0, "threads": 0.0}
+    judged = {"float32": Judged(), "int8": Judged()}
+    scores, truths, frames = [], [], 0
 
     def compare(what: str, one: Any, other: Any) -> None:
         worst[what] = max(worst[what], float(np.abs(np.asarray(one) - np.asarray(other)).max()))
 
-    for clip in range(CLIPS):
+    def judge(precision: str, window: NDArray[np.float32]) -> tuple[float, float]:
+        mean, sigma = runs[1].head(window)
+        judged[precision].estimates.append(mean)
+        with torch.no_grad():
+            judged[precision].factors.append(network.factors(torch.from_numpy(window)).numpy())
+        return mean, sigma
+
+    for clip in clips:
         graph: list[NDArray[np.float32]] = []
         torch_side: list[NDArray[np.float32]] = []
-        for raw in raw_frames(measured, spec.window.frames, spec.window.fps, seed, clip):
+        for raw in clip.raw:
             embedding, superpixels = runs[1].frame(raw)
             again, _ = runs[2].frame(raw)
-            expected = bin_raw(raw, measured.spec.sensor)
+            expected = bin_raw(raw, sensor)
             with torch.no_grad():
                 reference = network(torch.from_numpy(expected)[None])[0].numpy()
             compare("superpixels", superpixels, expected)
             compare("embedding", embedding, reference)
-            compare("threads", embedding, again)
+            largest = max(float(np.abs(embedding).max()), 1e-6)
+            compare("threads", embedding / largest, again / largest)
             graph.append(embedding)
             torch_side.append(reference)
-        mean, sigma = runs[1].head(np.stack(graph))
+        mean, sigma = judge("float32", np.stack(graph))
+        if small is not None:
+            judge("int8", np.stack([small.frame(raw)[0] for raw in clip.raw]))
         with torch.no_grad():
             expected_mean, expected_sigma = head(torch.from_numpy(np.stack(torch_side))[None])
         compare("estimate", mean, expected_mean.numpy())
         compare("sigma", sigma, expected_sigma.numpy())
-        progress("parity", clip + 1, CLIPS)
-    return {
-        "frames": CLIPS * spec.window.frames,
-        "windows": CLIPS,
+        scores.append(clip.score)
+        seen = np.stack([clip.factors[name] for name in scale.names], axis=1)
+        truths.append(scale.standardise(torch.from_numpy(seen).float()).numpy())
+        frames += len(clip.raw)
+        progress("parity", len(scores), total)
+    result: dict[str, Any] = {
+        "frames": frames,
+        "windows": len(scores),
         **{f"worst_{name}_difference": value for name, value in worst.items()},
-        "precision": "float32",
     }
-
-
-def raw_frames(measured: Measured, frames: int, fps: float, seed: int, clip: int) -> list[NDArray[np.uint16]]:
-    """Bayer frames of a simulated subject; the light of each superpixel lies evenly on its pixels."""
-    spec = measured.spec
-    sensor, rows = spec.sensor, len(measured.depths)
-    at = clip % rows
-    axis = int(np.argmin(np.linalg.norm(measured.fields, axis=1)))
-    filmed = SimulatedSubjects(seed).clip(
-        clip, 0, frames, sensor.binned_shape, face_width(spec, measured.depths[at]), fps=fps
-    )
-    rng = np.random.default_rng((seed, clip))
-    spread = np.ones((sensor.binning, sensor.binning), np.float32)
-    raw = []
-    for frame in filmed.frames:
-        scene = 0.8 * frame.transpose(2, 0, 1).astype(np.float32)
-        image = form_image(scene, measured.bank[at, axis].astype(np.float32))
-        light = np.stack([np.kron(colour, spread) for colour in np.clip(image, 0.0, None)])
-        raw.append(expose_raw(light, sensor, rng=rng).astype(np.uint16))
-    return raw
+    if small is not None:
+        figures = {name: judged[name].figures(np.array(scores), np.concatenate(truths)) for name in judged}
+        (mae, fit), (mae_int8, fit_int8) = figures["float32"], figures["int8"]
+        result["int8"] = {
+            "mae_float32": mae,
+            "mae": mae_int8,
+            "fit_float32": fit,
+            "fit": fit_int8,
+            "passed": abs(mae_int8 - mae) <= MAE_CHANGE and fit - fit_int8 <= FIT_LOSS,
+        }
+    return result
 
 
 def bin_raw(raw: NDArray[np.uint16], sensor: SensorSpec) -> NDArray[np.float32]:
@@ -111,14 +141,14 @@ def bin_raw(raw: NDArray[np.uint16], sensor: SensorSpec) -> NDArray[np.float32]:
 class Runner:
     """The two graphs in onnxruntime, as the device runs them."""
 
-    def __init__(self, folder: Path, threads: int) -> None:
+    def __init__(self, folder: Path, threads: int, frame_graph: str = FRAME_GRAPH) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         self._frame, self._head = (
             onnxruntime.InferenceSession(str(folder / name), options, providers=["CPUExecutionProvider"])
-            for name in (FRAME_GRAPH, HEAD_GRAPH)
+            for name in (frame_graph, HEAD_GRAPH)
         )
 
     def frame(self, raw: NDArray[np.uint16]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

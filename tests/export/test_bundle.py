@@ -14,6 +14,8 @@ from opticaldr.artefacts.bundle import verify_bundle
 from opticaldr.errors import Refusal
 from opticaldr.models.export import NotTheSame, export
 from opticaldr.models.export import bundle as bundle_module
+from opticaldr.models.export.bundle import measure_int8
+from opticaldr.models.export.quantise import by_damage, layers
 from opticaldr.models.networks import load_networks
 
 
@@ -25,7 +27,7 @@ def keys(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def bundle(design, calibration, keys, tmp_path_factory):
-    return export(design, calibration, keys[0], tmp_path_factory.mktemp("bundle") / "bundle")
+    return export(design, calibration, keys[0], tmp_path_factory.mktemp("bundle") / "bundle", frames=24)
 
 
 def test_the_bundle_verifies_and_says_where_it_comes_from(bundle, design, calibration, keys):
@@ -67,6 +69,53 @@ def test_raw_frames_give_what_torch_gives(bundle, design, spec):
     assert float(sigma) == pytest.approx(expected[1].item(), abs=0.01)
 
 
+def test_the_int8_graph_keeps_the_superpixels_and_its_gates(bundle, spec):
+    parity = bundle.json("parity.json")
+    assert parity["frames"] >= 24
+    if "frame-int8.onnx" not in bundle.manifest.files:
+        assert not parity["int8"]["passed"]
+        return
+    model = onnx.load(bundle.file("frame-int8.onnx"), load_external_data=False)
+    onnx.checker.check_model(model, full_check=True)
+    assert {opset.domain for opset in model.opset_import} <= {"", "ai.onnx"}
+    types = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    weights = [name for name in types if name.endswith("_quantized") and "bias" not in name]
+    assert {types[name] for name in weights} == {onnx.TensorProto.INT8}
+    scales = {node.input[1] for node in model.graph.node if node.op_type == "DequantizeLinear"}
+    shapes = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
+    assert any(shapes.get(name, []) and shapes[name][0] > 1 for name in scales)  # one for every channel
+    assert parity["int8"]["passed"]
+    assert set(parity["int8"]["layers"]).isdisjoint(parity["int8"]["kept_in_float"])
+    about = {entry.key: entry.value for entry in model.metadata_props}
+    assert about["opticaldr.precision"] == "int8 for x86"
+    raw = np.random.default_rng(2).integers(60, 1024, spec.sensor.shape, dtype=np.uint16)
+    exact, small = (
+        onnxruntime.InferenceSession(bundle.file(name), providers=["CPUExecutionProvider"]).run(
+            ["embedding", "superpixels"], {"raw": raw}
+        )
+        for name in ("frame.onnx", "frame-int8.onnx")
+    )
+    assert np.array_equal(exact[1], small[1])
+    assert not np.array_equal(exact[0], small[0])
+
+
+def test_layers_that_break_a_gate_are_kept_in_float(bundle, tmp_path):
+    """The most harmful layer first, until the gate holds; without any left there is no INT8 graph."""
+    shutil.copyfile(bundle.file("frame.onnx"), tmp_path / "frame.onnx")
+    rng = np.random.default_rng(3)
+    shape = onnxruntime.InferenceSession(tmp_path / "frame.onnx").get_inputs()[0].shape
+    frames = [rng.integers(60, 1024, shape, dtype=np.uint16) for _ in range(2)]
+    order = by_damage(tmp_path / "frame.onnx", frames, tmp_path)
+    passes = iter([False, False, True])
+    parity = measure_int8(tmp_path, frames, lambda: {"int8": {"passed": next(passes)}}, "arm")
+    assert len(parity["int8"]["kept_in_float"]) == 2
+    assert parity["int8"]["kept_in_float"][0] in order
+    assert len(parity["int8"]["layers"]) == len(layers(tmp_path / "frame.onnx")) - 2
+    never = measure_int8(tmp_path, frames, lambda: {"int8": {"passed": False}}, "x86")
+    assert not never["int8"]["passed"]
+    assert not (tmp_path / "frame-int8.onnx").exists()
+
+
 def test_graphs_carry_their_documentation_and_nothing_foreign(bundle, design):
     for name in ("frame.onnx", "head.onnx"):
         model = onnx.load(bundle.file(name), load_external_data=False)
@@ -83,22 +132,30 @@ def test_graphs_carry_their_documentation_and_nothing_foreign(bundle, design):
 
 
 def test_a_changed_byte_in_any_file_is_detected(bundle, keys, tmp_path):
+    """Every file, and 1,000 random bytes in all."""
     rng = np.random.default_rng(1)
     names = [*bundle.manifest.files, "manifest.json"]
     copy = tmp_path / "copy"
-    for name in names:
-        shutil.copytree(bundle.path, copy)
-        content = bytearray((copy / name).read_bytes())
-        content[rng.integers(len(content))] ^= 1 << rng.integers(1, 7)
+    shutil.copytree(bundle.path, copy)
+    undetected = 0
+    for trial in range(1000 + len(names)):
+        name = names[trial % len(names)]
+        whole = (bundle.path / name).read_bytes()
+        content = bytearray(whole)
+        content[rng.integers(len(content))] ^= int(rng.integers(1, 256))
         (copy / name).write_bytes(content)
         try:
             opened, _ = verify_bundle(copy, keys[1])
         except Refusal:
             pass
-        else:  # only the manifest's clock and ancestors' clocks are outside the id
+        else:  # only the clocks and versions in the manifest are outside the id
+            undetected += 1
             assert name == "manifest.json"
             assert opened.id == bundle.id
-        shutil.rmtree(copy)
+            assert opened.manifest.files == bundle.manifest.files
+        (copy / name).write_bytes(whole)
+    assert undetected < 1000 / len(names)
+    assert verify_bundle(copy, keys[1])[0].id == bundle.id
 
 
 def test_added_removed_unsigned_or_signed_by_another(bundle, keys, tmp_path):
@@ -138,7 +195,7 @@ def test_resealing_without_the_key_does_not_help(bundle, keys, tmp_path):
 
 def test_no_bundle_when_the_graphs_differ(design, calibration, keys, tmp_path, monkeypatch):
     def worse(*args):
-        return {"worst_estimate_difference": 0.02, "frames": 1}
+        return {"worst_estimate_difference": 0.02, "frames": 1, "int8": {"passed": True}}
 
     monkeypatch.setattr(bundle_module, "measure_parity", worse)
     with pytest.raises(NotTheSame, match=r"0\.02"):
