@@ -192,14 +192,20 @@ class Adapter:
             embed(network, self.places.fixed(people, self.seed), self.camera, self.seed)
             for people in (self.train, self.held_out)
         )
-        best = Best(head, lambda: gaussian_nll(*head(held_out), self.held_out.score))
+
+        def unseen() -> Tensor:
+            mean, sigma = head(held_out)
+            return gaussian_nll(mean, sigma, self.held_out.score)
+
+        best = Best(head, unseen)
         length = windows.shape[1]
 
         def loss() -> Tensor:
             rows = torch.randint(len(windows), (self.config.head.batch,))
             window = windows[rows, int(torch.randint(length // 4 + 1, ())) :]
             window = window + 0.1 * head.spread * torch.randn_like(window)
-            return gaussian_nll(*head(window), self.train.score[rows])
+            mean, sigma = head(window)
+            return gaussian_nll(mean, sigma, self.train.score[rows])
 
         self._run("head", head, list(head.parameters()), self.config.head, loss, best, decay=3e-2)
         return best.take()
