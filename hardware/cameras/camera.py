@@ -127,7 +127,9 @@ class Camera(Protocol):
     ) -> None: ...
 
     def configure(self, *, exposure: float, gain: float = 1.0) -> None:
-        """Set exposure (seconds) and gain; every later frame has them, or is not returned.
+        """Set exposure (seconds) and gain; every later frame has them and began after this call, or is not returned.
+
+        So it is called anew when the light was changed.
 
         Raises:
             Refusal: the camera cannot do this exposure or gain.

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from collections.abc import Mapping
 from glob import glob
 from types import TracebackType
@@ -123,6 +124,7 @@ class Picamera2Camera:
         self._lowest_gain = lowest
         self._camera.set_controls(self._settings(exposure, gain))
         self._asked = exposure, gain
+        self._since = time.monotonic_ns()
 
     def capture(self) -> RawFrame:
         """The next frame whose own metadata has the settings asked for."""
@@ -241,9 +243,9 @@ class Picamera2Camera:
         }
 
     def _next(self) -> RawFrame:
-        """The next frame of the stream, whatever its settings."""
+        """The next frame that began after `configure`, whatever its settings."""
         try:
-            request = self._camera.capture_request(wait=self._asked[0] + _ANSWER)
+            request = self._camera.capture_request(wait=self._asked[0] + _ANSWER, flush=self._since)
         except TimeoutError:
             self._camera.cancel_all_and_flush()
             raise CameraLost(

@@ -2,8 +2,9 @@
 
 `Stack` is the Pi with what is plugged in; `Stack.Picamera2` stands for the class. Its signatures are checked against
 the real ones in `test_picamera2_signatures.py`. It obeys what the real stack does: controls arrive with a later frame;
-exposures are whole rows of the sensor; a request that is not released is missing later; a control that the camera does
-not have raises; rows are padded with rubbish; a Pi 5 left-aligns unpacked values and compresses what was to be packed.
+a frame may have begun before it was asked for; exposures are whole rows of the sensor; a request that is not released is
+missing later; a control that the camera does not have raises; rows are padded with rubbish; a Pi 5 left-aligns unpacked
+values and compresses what was to be packed.
 """
 
 import types
@@ -78,6 +79,7 @@ class Picamera2:
         self._light = SimulatedCamera(stack.world, seed=1).__enter__()
         self._sensor = stack.world.optic.spec.sensor
         self._wanted, self._under_way, self.started = {}, [], False
+        self._exposing, self._flushed = None, None
         self.camera_controls = {
             name: limits
             for name, limits in {
@@ -156,6 +158,14 @@ class Picamera2:
     def capture_request(self, wait=None, signal_function=None, flush=None):
         if not self.stack.plugged or self.stack.outstanding >= self._buffers:
             raise TimeoutError
+        if flush != self._flushed:  # a moment since the last call: what was exposing then is not wanted
+            self._flushed, self._exposing = flush, None
+        request = self._exposing or self._expose()
+        self._exposing = self._expose()  # the sensor goes on, in the light that there is now
+        self.stack.outstanding += 1
+        return request
+
+    def _expose(self):
         self._under_way.append(self._wanted)
         return Request(self, self._under_way.pop(0))
 
@@ -172,7 +182,6 @@ class Picamera2:
 class Request:
     def __init__(self, camera, controls):
         self._camera, self._stack = camera, camera.stack
-        self._stack.outstanding += 1
         longest = controls.get("FrameDurationLimits", (33_333, 33_333))[1] * 1e-6
         exposure = min(controls.get("ExposureTime", 20_000) * 1e-6, longest)
         if controls.get("AeEnable", True):

@@ -176,6 +176,19 @@ def test_light_grows_with_exposure(bench):
     assert np.array(rates) / np.mean(rates) == pytest.approx(1, abs=0.02)
 
 
+def test_no_frame_began_before_the_settings(bench, request):
+    if "replay" in request.node.name:
+        pytest.skip("a recording does not see the light change")
+    means = []
+    with bench.open() as camera:
+        for on in (False, True, False, True):
+            bench.light(on)
+            means.append(frames(camera, EXPOSURES[2], 2)[0].raw.mean() - camera.info.black_level)
+    assert means[0] < 0.1 * means[1]
+    assert means[1::2] == pytest.approx(means[1] * np.ones(2), rel=0.05)
+    assert means[2] < 0.1 * means[3]
+
+
 def test_every_frame_tells_its_own_settings(bench):
     with bench.open() as camera:
         for exposure in EXPOSURES:
