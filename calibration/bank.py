@@ -45,6 +45,12 @@ class Bank:
         """Write `psf.npz`."""
         np.savez(path, **vars(self))
 
+    @classmethod
+    def read(cls, path: Path) -> Bank:
+        """Read `psf.npz`."""
+        with np.load(path, allow_pickle=False) as stored:
+            return cls(**{name: stored[name] for name in cls.__dataclass_fields__})
+
 
 def make_bank(
     spots: NDArray[np.object_],
@@ -76,10 +82,7 @@ def make_bank(
     }
     for (depth, field), spot in np.ndenumerate(spots):
         planes, error = colour_planes(spot, bayer)
-        rim = np.ones(planes.shape[1:], dtype=bool)
-        rim[_RIM:-_RIM, _RIM:-_RIM] = False
-        background = np.median(planes[:, rim], axis=1)
-        planes = planes - background[:, None, None]
+        planes, background = without_background(planes)
         if field == 0:
             on_axis, shift = planes, shifts[depth]
         else:
@@ -104,6 +107,14 @@ def make_bank(
         background=stacked["background"],
         centre=stacked["centre"],
     )
+
+
+def without_background(planes: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Planes [colour, y, x] less the median light at the window's rim, and that light [colour]."""
+    rim = np.ones(planes.shape[1:], dtype=bool)
+    rim[_RIM:-_RIM, _RIM:-_RIM] = False
+    background = np.median(planes[:, rim], axis=1)
+    return planes - background[:, None, None], background
 
 
 def colour_planes(spot: Merged, bayer: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
