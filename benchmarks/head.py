@@ -13,6 +13,7 @@ import torch
 from benchmarks.figure import Figure, main
 from opticaldr.models.export.bundle import camera_mode
 from opticaldr.models.export.graphs import FrameGraph, HeadGraph, write_graph
+from opticaldr.models.export.quantise import layers, write_int8
 from opticaldr.models.networks import Compact, TemporalHead
 from opticaldr.models.optics import preset
 
@@ -31,10 +32,13 @@ print(time.perf_counter() - start, int(re.search(r"VmHWM:\\s+(\\d+)", open("/pro
 """
 
 
-class Alone(torch.nn.Module):
-    """The network on superpixels that somebody else has made."""
+SIZES = (64, 112, 224, 448)
 
-    def __init__(self, network: Compact) -> None:
+
+class Alone(torch.nn.Module):
+    """A network on superpixels that somebody else has made."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
         super().__init__()
         self.network = network
 
@@ -43,7 +47,74 @@ class Alone(torch.nn.Module):
         return self.network(superpixels[None])[0]
 
 
-def latencies(runs: dict[str, tuple[Path, np.ndarray]], threads: int, repeats: int = 200) -> dict[str, float]:
+class Cast(torch.nn.Module):
+    """Nothing but the reading of a frame as numbers that a processor calculates with."""
+
+    def forward(self, raw: torch.Tensor) -> torch.Tensor:
+        """Digital numbers to float32; a corner of them, so that the result costs nothing."""
+        return raw.to(torch.float32)[:1, :1] + raw.to(torch.float32).amax()
+
+
+class Inverted(torch.nn.Module):
+    """Inverted residual with squeeze and excitation (Howard et al., Searching for MobileNetV3, ICCV 2019)."""
+
+    def __init__(
+        self, inputs: int, wide: int, outputs: int, kernel: int, stride: int, excite: bool, hard: bool
+    ) -> None:
+        super().__init__()
+        act = torch.nn.Hardswish if hard else torch.nn.ReLU
+        conv, norm = torch.nn.Conv2d, torch.nn.BatchNorm2d
+        self.same = stride == 1 and inputs == outputs
+        self.wide = torch.nn.Sequential(conv(inputs, wide, 1, bias=False), norm(wide), act())
+        self.depthwise = torch.nn.Sequential(
+            conv(wide, wide, kernel, stride, kernel // 2, groups=wide, bias=False), norm(wide), act()
+        )
+        squeezed = max(8, wide // 4)
+        self.excite = (
+            torch.nn.Sequential(
+                torch.nn.AdaptiveAvgPool2d(1),
+                conv(wide, squeezed, 1),
+                torch.nn.ReLU(),
+                conv(squeezed, wide, 1),
+                torch.nn.Hardsigmoid(),
+            )
+            if excite
+            else None
+        )
+        self.narrow = torch.nn.Sequential(conv(wide, outputs, 1, bias=False), norm(outputs))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``[n, c, y, x] -> [n, c, y, x]``."""
+        y = self.depthwise(self.wide(x))
+        if self.excite is not None:
+            y = y * self.excite(y)
+        y = self.narrow(y)
+        return x + y if self.same else y
+
+
+def mobilenet() -> torch.nn.Module:
+    """A network laid out as MobileNetV3-small (Table 2 of that paper) with 64 outputs: the peer."""
+    table = [
+        (16, 16, 16, 3, 2, True, False), (16, 72, 24, 3, 2, False, False), (24, 88, 24, 3, 1, False, False),
+        (24, 96, 40, 5, 2, True, True), (40, 240, 40, 5, 1, True, True), (40, 240, 40, 5, 1, True, True),
+        (40, 120, 48, 5, 1, True, True), (48, 144, 48, 5, 1, True, True), (48, 288, 96, 5, 2, True, True),
+        (96, 576, 96, 5, 1, True, True), (96, 576, 96, 5, 1, True, True),
+    ]  # fmt: skip
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(3, 16, 3, 2, 1, bias=False),
+        torch.nn.BatchNorm2d(16),
+        torch.nn.Hardswish(),
+        *(Inverted(*row) for row in table),
+        torch.nn.Conv2d(96, 576, 1, bias=False),
+        torch.nn.BatchNorm2d(576),
+        torch.nn.Hardswish(),
+        torch.nn.AdaptiveAvgPool2d(1),
+        torch.nn.Flatten(),
+        torch.nn.Linear(576, 64),
+    ).eval()
+
+
+def latencies(runs: dict[str, tuple[Path, np.ndarray]], threads: int, repeats: int = 120) -> dict[str, float]:
     """Median milliseconds of each graph; they take turns, so that a busy machine is busy for all."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -60,47 +131,85 @@ def latencies(runs: dict[str, tuple[Path, np.ndarray]], threads: int, repeats: i
     return {name: float(np.median(values[10:])) for name, values in times.items()}
 
 
+def graphs(folder: Path, size: int) -> dict[str, tuple[Path, np.ndarray]]:
+    """Fresh networks for frames of ``size`` superpixels a side, exported; each with an input."""
+    clinic = preset("clinic").sensor
+    sensor = clinic.model_copy(update={"shape": (clinic.binning * size, clinic.binning * size)})
+    network = Compact(size=size).eval()
+    rng = np.random.default_rng(0)
+    raw = rng.integers(sensor.black_level, sensor.white_level + 1, sensor.shape, dtype=np.uint16)
+    superpixels = rng.random((3, size, size), dtype=np.float32)
+    files = {name: folder / f"{name}-{size}.onnx" for name in ("float32", "int8", "alone", "peer", "cast")}
+    write_graph(
+        FrameGraph(network, camera_mode(sensor)).eval(),
+        torch.from_numpy(raw),
+        files["float32"],
+        "raw",
+        ["embedding", "superpixels"],
+        {},
+    )
+    write_int8(files["float32"], files["int8"], [raw], layers(files["float32"]))
+    for name, module in (("alone", network), ("peer", mobilenet())):
+        example = torch.from_numpy(superpixels)
+        write_graph(Alone(module).eval(), example, files[name], "superpixels", ["embedding"], {})
+    write_graph(Cast(), torch.from_numpy(raw), files["cast"], "raw", ["corner"], {})
+    return {
+        name: (file, raw if name in ("float32", "int8", "cast") else superpixels)
+        for name, file in files.items()
+    }
+
+
 def figures() -> list[Figure]:
-    """Export fresh networks at the clinic camera's format and measure them."""
-    sensor = preset("clinic").sensor
-    camera = camera_mode(sensor)
-    network, head = Compact(size=sensor.binned_shape[0]).eval(), TemporalHead().eval()
-    raw = np.random.default_rng(0).integers(0, 1024, sensor.shape, dtype=np.uint16)
-    superpixels = np.random.default_rng(0).random((3, *sensor.binned_shape), dtype=np.float32)
+    """Export fresh networks at the clinic camera's format, and at others, and measure them."""
     measured = []
     with tempfile.TemporaryDirectory() as folder:
-        frame, clip, alone = (Path(folder, name) for name in ("frame.onnx", "head.onnx", "alone.onnx"))
-        outputs = ["embedding", "superpixels"]
-        write_graph(FrameGraph(network, camera).eval(), torch.from_numpy(raw), frame, "raw", outputs, {})
-        write_graph(HeadGraph(head).eval(), torch.zeros(12, 64), clip, "window", ["mean", "sigma"], {})
-        write_graph(
-            Alone(network).eval(), torch.from_numpy(superpixels), alone, "superpixels", ["embedding"], {}
-        )
+        runs = {size: graphs(Path(folder), size) for size in SIZES}
+        usual = runs[112]
         for threads in (1, 2):
-            took = latencies({"frame": (frame, raw), "alone": (alone, superpixels)}, threads)
-            peer = "network without pre-processing"
-            label = f"{threads} thread{'s' if threads > 1 else ''}"
-            measured.append(Figure(f"raw frame to embedding, {label}", took["frame"], "ms", peer=peer))
-            measured.append(
-                Figure(
-                    f"the same over the network alone, {label}",
-                    took["frame"] / took["alone"],
-                    "×",
-                    1.1,
-                    peer=peer,
+            took = latencies(usual, threads)
+            on = f"{threads} thread{'s' if threads > 1 else ''}"
+            for name in ("float32", "int8"):
+                measured += [
+                    Figure(f"raw frame to embedding, {name}, {on}", took[name], "ms"),
+                    Figure(
+                        f"{name} over the float32 network alone, {on}",
+                        took[name] / took["alone"],
+                        "×",
+                        1.1,
+                        peer="network without pre-processing",
+                    ),
+                    Figure(
+                        f"{name} over a MobileNetV3-small-like network, {on}",
+                        took[name] / took["peer"],
+                        "×",
+                        peer="MobileNetV3-small-like",
+                    ),
+                ]
+            floor = took["cast"] / took["alone"]
+            measured.append(Figure(f"reading the frame as float32 over the network alone, {on}", floor, "×"))
+        for size in SIZES:
+            took = latencies({name: runs[size][name] for name in ("float32", "int8")}, 1, repeats=30)
+            for name, value in took.items():
+                measured.append(
+                    Figure(f"raw frame to embedding, {name}, {size} × {size}, 1 thread", value, "ms")
                 )
-            )
-        size = (frame.stat().st_size + clip.stat().st_size) / 1024**2
-        done = subprocess.run(
-            [sys.executable, "-c", COLD, str(frame), str(clip)], check=True, capture_output=True, text=True
+        clip = Path(folder, "head.onnx")
+        write_graph(
+            HeadGraph(TemporalHead()).eval(), torch.zeros(12, 64), clip, "window", ["mean", "sigma"], {}
         )
-        start, memory = map(float, done.stdout.split())
-    return [
-        *measured,
-        Figure("both graphs", size, "MiB"),
-        Figure("cold start to first estimate", start, "s"),
-        Figure("memory of a process that only runs them", memory, "MiB", 150),
-    ]
+        for name in ("float32", "int8"):
+            file = usual[name][0]
+            size_of = (file.stat().st_size + clip.stat().st_size) / 1024**2
+            done = subprocess.run(
+                [sys.executable, "-c", COLD, str(file), str(clip)], check=True, capture_output=True, text=True
+            )
+            start, memory = map(float, done.stdout.split())
+            measured += [
+                Figure(f"both graphs, {name}", size_of, "MiB"),
+                Figure(f"cold start to first estimate, {name}", start, "s"),
+                Figure(f"memory of a process that only runs them, {name}", memory, "MiB", 150),
+            ]
+    return measured
 
 
 if __name__ == "__main__":

@@ -159,7 +159,8 @@ def measure_int8(
         Of `measure_parity`; under ``int8`` also ``layers`` and ``kept_in_float``. Without ``passed`` the folder
         holds no INT8 graph.
     """
-    chosen, kept = layers(folder / FRAME_GRAPH), []
+    chosen = layers(folder / FRAME_GRAPH)
+    kept: list[str] = []
     write_int8(folder / FRAME_GRAPH, folder / INT8_GRAPH, frames, chosen, target)
     parity = measure()
     order = [] if parity["int8"]["passed"] else by_damage(folder / FRAME_GRAPH, frames[:24], folder, target)

@@ -27,7 +27,7 @@ class CapturedClip:
     """
 
     raw: list[NDArray[np.uint16]]
-    factors: dict[str, NDArray[np.float64]]
+    factors: dict[str, NDArray[np.float32]]
     score: float
 
 

@@ -15,6 +15,7 @@ from opticaldr.errors import Refusal
 from opticaldr.models.export import NotTheSame, export
 from opticaldr.models.export import bundle as bundle_module
 from opticaldr.models.export.bundle import measure_int8
+from opticaldr.models.export.card import model_card
 from opticaldr.models.export.quantise import by_damage, layers
 from opticaldr.models.networks import load_networks
 
@@ -97,6 +98,28 @@ def test_the_int8_graph_keeps_the_superpixels_and_its_gates(bundle, spec):
     )
     assert np.array_equal(exact[1], small[1])
     assert not np.array_equal(exact[0], small[0])
+
+
+def test_the_card_says_what_a_reader_must_know(bundle, keys):
+    card, parity = bundle.file("MODEL_CARD.md").read_text(), bundle.json("parity.json")
+    for heading in ("Intended use", "Data", "Figures", "Attackers tried", "Graphs", "Limits", "Descent"):
+        assert f"## {heading}" in card
+    assert "NOT adapted" in card
+    assert "10.00 points (95 % interval over people 8.00 to 12.00)" in card
+    assert "assume that faces can be recognised" in card  # this design's metrics name no attacker
+    assert f"on {parity['frames']} raw frames" in card
+    privacy = {"design_auc": 0.7, "built_auc": 0.72, "margin": 0.05}
+    figures = {**bundle_metrics(), "privacy": privacy, "accepted_failed_gates": True}
+    adapted = model_card(verify_bundle(bundle.path, keys[1])[1], "head", figures, parity)
+    assert "AUC 0.72 through the optics as built, 0.70" in adapted
+    assert "failed a quality gate" in adapted
+
+
+def bundle_metrics():
+    """What a head's metrics.json holds, as far as the card reads it."""
+    score = {"mae": 9.0, "mae_interval": [8.0, 10.0], "constant_mae": 11.0, "coverage": 0.6}
+    people = {"train": 8, "test": 4, "sessions": 2}
+    return {"after": {"score": score, "factors": {"mean": 0.3}}, "subjects": people}
 
 
 def test_layers_that_break_a_gate_are_kept_in_float(bundle, tmp_path):
