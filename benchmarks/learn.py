@@ -1,7 +1,11 @@
-"""Learning: cost of the optics in a training step, images a second, the default design, and a control lens."""
+"""Learning: cost of the optics in a step, images a second, the loader, two processes, the default design."""
 
+import os
 import resource
+import socket
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -10,35 +14,42 @@ from pathlib import Path
 import torch
 
 from benchmarks.figure import Figure, main
-from opticaldr.models.networks import FACTORS, Compact
+from opticaldr.models.networks import FACTORS, frame_network
+from opticaldr.models.networks.parallel import average_gradients, each
 from opticaldr.models.optics import preset
 from opticaldr.models.training import DesignConfig, design_lens
 from opticaldr.models.training.camera import Camera
+from opticaldr.models.training.config import SubjectsConfig
+from opticaldr.models.training.crew import crew
 from opticaldr.models.training.lens import Lens
+from opticaldr.models.training.pool import film
 
 BATCH = 48
+DEPTHS = (0.5, 0.65, 0.85)
 
 
-def seconds(step: Callable[[], None], repeats: int = 9) -> float:
-    """Median wall-clock time of a step, after one to warm up."""
-    step()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        step()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+def medians(steps: dict[str, Callable[[], None]], repeats: int = 9) -> dict[str, float]:
+    """Median wall-clock time of each step, taken in turn so that a busy machine slows all alike."""
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for repeat in range(repeats + 1):
+        for name, step in steps.items():
+            start = time.perf_counter()
+            step()
+            if repeat:  # the first is to warm up
+                times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(taken) for name, taken in times.items()}
 
 
-def step_times() -> tuple[float, float]:
-    """Seconds of a training step of the network with lens and sensor in it, and on frames captured before."""
+def step_times(name: str) -> dict[str, float]:
+    """Seconds of a training step with lens and sensor in it, of one on frames captured before, and of loading."""
     spec = preset("clinic")
-    depths = (0.5, 0.65, 0.85)
     torch.manual_seed(0)
-    lens = Lens(spec, range(4, spec.mask.modes + 1), depths, 41, 0.4, torch.default_generator)
-    network = Compact().to(memory_format=torch.channels_last).train()
+    modes = range(4, spec.mask.modes + 1)
+    lens = Lens(spec, modes, DEPTHS, 41, 0.4, torch.default_generator)
+    network = frame_network(name, len(FACTORS), 112).train()
+    pool = film(range(8), SubjectsConfig(depths=DEPTHS), spec, 0)
     scenes, truth = torch.rand(BATCH, 3, 112, 112), torch.randn(BATCH, len(FACTORS))
-    view = torch.arange(BATCH) % len(depths)
+    view = torch.arange(BATCH) % len(DEPTHS)
     optimiser = torch.optim.Adam([*network.parameters(), *lens.parameters()], 1e-4)
 
     def learn(frames: torch.Tensor) -> None:
@@ -47,10 +58,56 @@ def step_times() -> tuple[float, float]:
         optimiser.step()
 
     def through_the_lens() -> None:
-        bank = torch.stack([lens.psf(depth) for depth in range(len(depths))])
+        bank = torch.stack([lens.psf(depth) for depth in range(len(DEPTHS))])
         learn(Camera(bank, spec.sensor).capture(scenes, view))
 
-    return seconds(through_the_lens), seconds(lambda: learn(scenes))
+    def load() -> None:
+        pool.draw(torch.randint(len(pool), (BATCH,)))
+
+    return medians(
+        {"with optics": through_the_lens, "captured before": lambda: learn(scenes), "loading": load}
+    )
+
+
+def scaling() -> float:
+    """Images a second of two processes over those of one, each with one thread and a batch of its own."""
+
+    def rate(processes: int) -> float:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+        started = []
+        for rank in range(processes):
+            about = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": processes, "LOCAL_WORLD_SIZE": processes}
+            names = {**address, **{key: str(value) for key, value in about.items()}, "GROUP_RANK": "0"}
+            environment = {**os.environ, **names, "TORCHELASTIC_RUN_ID": "bench", "OMP_NUM_THREADS": "1"}
+            command = [sys.executable, "-c", "from benchmarks.learn import steps_a_second; steps_a_second()"]
+            started.append(subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True))
+        said = [process.communicate()[0] for process in started]
+        return processes * min(float(line.splitlines()[-1]) for line in said)
+
+    return rate(2) / rate(1)
+
+
+def steps_a_second() -> None:
+    """Print how many steps with optics a process does a second; started by `scaling`."""
+    with crew("32-true", BATCH):
+        torch.manual_seed(0)
+        spec = preset("clinic")
+        lens = Lens(spec, range(4, spec.mask.modes + 1), DEPTHS, 41, 0.4, torch.default_generator)
+        network = frame_network("compact", len(FACTORS), 112).train()
+        optimiser = torch.optim.Adam([*network.parameters(), *lens.parameters()], 1e-4)
+        optimiser.register_step_pre_hook(average_gradients)
+        view = torch.arange(BATCH) % len(DEPTHS)
+
+        def step() -> None:
+            bank = torch.stack([lens.psf(depth) for depth in range(len(DEPTHS))])
+            frames = Camera(bank, spec.sensor).capture(each(torch.rand, BATCH, 3, 112, 112), view)
+            optimiser.zero_grad()
+            network.factors(network(frames)).square().mean().backward()
+            optimiser.step()
+
+        print(1 / medians({"step": step}, 7)["step"])
 
 
 def outcome(config: DesignConfig, name: str) -> list[Figure]:
@@ -68,22 +125,28 @@ def outcome(config: DesignConfig, name: str) -> list[Figure]:
         Figure(
             f"{name}: BDI-II error", score["mae"], "points", score["constant_mae"], peer="goal: the median's"
         ),
+        Figure(f"{name}: scores within one sigma (68 % is calibrated)", 100 * score["coverage"], "%"),
         Figure(f"{name}: read-out recogniser's AUC, unseen people", metrics["adversary"]["auc"], ""),
     ]
 
 
 def figures() -> list[Figure]:
-    """Cost of a step, then the default design beside a lens that may only defocus, learned in the same way."""
-    with_optics, without = step_times()
-    share = 100 * (1 - without / with_optics)
-    default = DesignConfig()
-    defocus = default.model_copy(update={"lens": default.lens.model_copy(update={"modes": (4,)})})
-    measured = [
-        Figure("optics and sensor in a training step", share, "%", 20, peer="the step on captured frames"),
-        Figure("training, 112 × 112", BATCH / with_optics, "image/s", better="higher"),
-        *outcome(default, "learned lens"),
-        *outcome(defocus, "defocus only"),
-    ]
+    """Cost of a step, then the default design."""
+    measured = []
+    for name in ("compact", "sanet"):
+        taken = step_times(name)
+        share = 100 * (1 - taken["captured before"] / taken["with optics"])
+        loading = 100 * taken["loading"] / taken["with optics"]
+        goal = 20 if name == "compact" else None
+        measured += [
+            Figure(f"{name}: optics and sensor in a training step", share, "%", goal, peer="captured before"),
+            Figure(f"{name}: training, 112 × 112", BATCH / taken["with optics"], "image/s", better="higher"),
+            Figure(f"{name}: loading a batch of simulated subjects", loading, "%", 100, peer="the step"),
+        ]
+    measured.append(
+        Figure(f"two processes over one, {os.cpu_count()} cores", scaling(), "×", better="higher")
+    )
+    measured += outcome(DesignConfig(), "learned lens")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
     return [*measured, Figure("largest memory", peak, "GiB", 4)]
 

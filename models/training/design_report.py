@@ -38,11 +38,14 @@ def write_report(
         history: one record a step of the lens stage.
         config: what it was made from.
     """
-    score, adversary = metrics["score"], metrics["adversary"]
+    score, adversary, data = metrics["score"], metrics["adversary"], metrics["data"]
+    sources = " and ".join(
+        [*data["pictures"], *([data["clips"]] if data["clips"] not in data["pictures"] else [])]
+    )
     report = Report(
         "A learned lens",
-        f"Preset {optic.spec.name}, learned in {config.lens.steps} steps on simulated subjects. Every figure "
-        "is taken on people that nothing was trained on, through wave-optical PSFs. Simulated scores have no "
+        f"Preset {optic.spec.name}, learned in {config.lens.steps} steps on {sources}. Every figure "
+        "is taken on recordings that nothing was trained on, through wave-optical PSFs. Simulated scores have no "
         "clinical meaning.",
     )
     report.section("The mask").figure(
@@ -62,7 +65,7 @@ def write_report(
     )
     report.section("A face").image(
         face_sheet(people, [None, camera]),
-        "Unseen simulated people: the scene above, what the sensor delivers below.",
+        "Unseen people: the scene above, what the sensor delivers below.",
         "Rows of faces, sharp above and blurred below.",
     )
     report.section("What can still be read").table(
@@ -74,8 +77,9 @@ def write_report(
             ["temporal head", score["mae"], _interval(score["mae_interval"])],
             ["always the median", score["constant_mae"], _interval(score["constant_mae_interval"])],
         ],
-        f"{score['sessions']} recordings of {metrics['subjects']['test']} people; intervals over people.",
+        f"{score['sessions']} windows; intervals over people.",
     )
+    _protocols(report, metrics["protocols"])
     report.section("Who can still be recognised").text(
         f"A recogniser trained from scratch on captured frames reaches a verification AUC of "
         f"{adversary['auc']:.3f} on unseen people (0.5 is chance; {adversary['auc_training_people']:.3f} on "
@@ -87,7 +91,31 @@ def write_report(
         "The lens stage, running means over 15 steps.",
         "Curves over the training steps.",
     )
+    if data["remarks"] or data["skipped"]:
+        report.section("What was mended or left out").text(
+            f"{len(data['skipped'])} recordings could not be read and were skipped."
+        )
+        report.table(["what"], [[line] for line in (*data["remarks"], *data["skipped"])])
     report.write(path)
+
+
+def _protocols(report: Report, protocols: dict[str, Any]) -> None:
+    """The estimate beside a constant and a lookup of people, for all sessions and for those of strangers."""
+    rows = [
+        [
+            protocol,
+            who,
+            *(f"{value:.2f} ({low:.2f} to {high:.2f})" for value, low, high in found[who].values()),
+        ]
+        for protocol, found in protocols.items()
+        for who in ("estimate", "constant", "lookup")
+    ]
+    report.table(
+        ["sessions", "who says it", "MAE", "RMSE", "CCC"],
+        rows,
+        "official: all tested sessions; subject-disjoint: those of people who are nowhere in training. The constant is "
+        "the training mean; the lookup knows people by name and nothing else. 95 % intervals over people.",
+    )
 
 
 def face_sheet(people: Pool, cameras: Sequence[Camera | None], count: int = 6) -> NDArray[np.uint8]:

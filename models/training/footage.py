@@ -61,36 +61,38 @@ def gather(config: DesignConfig, spec: OpticsSpec, seed: int, progress: Progress
         Refusal: a data set that cannot serve; says why.
     """
     subjects, data = config.subjects, config.data
+    stills = [_open(name, data, seed) for name in data.pictures]
+    films = _open(data.clips, data, seed) if data.clips is not None else None
+    if films is not None and (not films.moving or any(r.score is None for r in films.recordings)):
+        raise Refusal(
+            f"{films.name} holds no films with BDI-II totals", "name avec2013:DIR or avec2014:DIR as clips"
+        )
     simulated: Splits = {}
-    if not data.pictures or data.clips is None:
+    if not stills or films is None:
         sizes = {"train": subjects.train, "test": subjects.test, "validate": subjects.validation}
         first = 0
         for split, count in sizes.items():
             simulated[split] = film(range(first, first + count), subjects, spec, seed, progress)
             first += count
-    remarks: list[str] = []
     skipped: list[str] = []
     pictures = clips = simulated
-    who = {
-        split: np.array([(f"{split} {person}", f"{row}") for row, person in enumerate(pool.subject.tolist())])
-        for split, pool in simulated.items()
-    }
-    if data.pictures:
-        opened = [_open(name, data, seed) for name in data.pictures]
+    if stills:
         with first_alone():
-            pictures = _shoot_all(opened, subjects, data, spec, seed, progress, skipped)
-        remarks += [f"{one.name}: {remark}" for one in opened for remark in one.remarks]
+            pictures = _shoot_all(stills, subjects, data, spec, seed, progress, skipped)
         _require_people(pictures["train"], " and ".join(data.pictures))
-    if data.clips is not None:
-        films = _open(data.clips, data, seed)
-        if not films.moving or any(recording.score is None for recording in films.recordings):
-            raise Refusal(
-                f"{data.clips} holds no films with BDI-II totals",
-                "name avec2013:DIR or avec2014:DIR as clips",
-            )
+    if films is not None:
         with first_alone():
             clips, who = _shoot(films, subjects, data, spec, seed, progress, skipped)
-        remarks += [f"{films.name}: {remark}" for remark in films.remarks]
+    else:
+        who = {
+            split: np.array(
+                [(f"{split} {person}", f"{row}") for row, person in enumerate(pool.subject.tolist())]
+            )
+            for split, pool in simulated.items()
+        }
+    remarks = [
+        f"{one.name}: {line}" for one in [*stills, *([films] if films else [])] for line in one.remarks
+    ]
     about = {
         "pictures": list(data.pictures) or ["simulated subjects"],
         "clips": data.clips or "simulated subjects",

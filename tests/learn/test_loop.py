@@ -70,3 +70,21 @@ def test_a_checkpoint_cut_short_while_writing_leaves_the_old_one(tmp_path, monke
 def test_other_work_is_not_picked_up(tmp_path):
     train(Work(tmp_path, "toy", "one config"))
     assert Work(tmp_path, "toy", "another config").load("toy") is None
+
+
+def test_what_is_logged_is_read_back_as_one_curve_although_it_was_stopped(tmp_path):
+    from tensorboardX.proto.event_pb2 import Event
+
+    work = Work(tmp_path, "toy", "x")
+    with pytest.raises(KeyboardInterrupt):
+        train(work, stop_at=7)
+    history, _ = train(work)
+    (file,) = (work.logs / "toy").iterdir()
+    data, found = file.read_bytes(), []
+    while data:  # TFRecord: length, its checksum, the event, its checksum
+        size = int.from_bytes(data[:8], "little")
+        event = Event.FromString(data[12 : 12 + size])
+        found += [(event.step, value.tag, value.simple_value) for value in event.summary.value]
+        data = data[16 + size :]
+    assert [(step, tag) for step, tag, _ in found] == [(step, "loss") for step in range(20)]
+    assert [value for *_, value in found] == pytest.approx([record["loss"] for record in history], rel=1e-6)
