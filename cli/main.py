@@ -8,8 +8,10 @@ from typing import Any
 import typer
 
 from opticaldr.cli import (
+    ablate,
     audit,
     board,
+    bundle,
     calibrate,
     camera,
     demo,
@@ -21,6 +23,7 @@ from opticaldr.cli import (
     finetune,
     inspect,
     password,
+    rearm,
     run,
     show,
 )
@@ -48,13 +51,15 @@ for verb in (
     finetune.finetune,
     export.export,
     evaluate.evaluate,
+    ablate.ablate,
     run.run,
+    rearm.rearm,
     show.show,
     password.password,
     doctor.doctor,
 ):
     app.command()(verb)
-for name, instrument in (("board", board.board), ("camera", camera.camera), ("audit", audit.app)):
+for name, instrument in (("board", board.board), ("camera", camera.camera), ("audit", audit.app), ("bundle", bundle.app)):
     app.add_typer(instrument, name=name)
 
 

@@ -13,11 +13,12 @@ def run(
     source: Annotated[
         str,
         typer.Option(
-            help="Scene before the camera: simulated:N, a video, a folder of pictures, or a webcam's number."
+            help="Scene before the camera: simulated:N, a video, a folder of pictures, a webcam's number, "
+            "or replay:DIR for recorded raw frames."
         ),
     ] = "simulated:0",
     rig: Annotated[
-        str, typer.Option(help="What looks at it. Only 'simulated' needs no hardware.")
+        str, typer.Option(help="What looks at it: 'simulated', or a RIG.toml with a camera and a board.")
     ] = "simulated",
     frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many frames.")] = None,
     seconds: Annotated[float | None, typer.Option(min=0.1, help="Stop after so many seconds.")] = None,

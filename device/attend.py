@@ -12,10 +12,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from opticaldr.device.audit import AuditLog
-from opticaldr.device.orders import OK, Orders
+from opticaldr.device.orders import OK, TRIPPED, Orders
+from opticaldr.device.perseverance import REARMED, persevere
 from opticaldr.device.status import Status
 from opticaldr.device.stop import StopSign
-from opticaldr.device.voice import Session, listen
+from opticaldr.device.voice import Session
 from opticaldr.errors import Refusal
 
 _TICK = 0.1  # seconds
@@ -64,8 +65,10 @@ def attend(
             if not shutter.wanted:
                 shutter.wait()
                 continue
+            if session.exit_code == TRIPPED:
+                log.append(REARMED, {"by": "page"})
             try:
-                session = listen(
+                session = persevere(
                     orders,
                     log,
                     about=about,

@@ -14,7 +14,7 @@ import resource
 import struct
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntFlag
 from pathlib import Path
@@ -63,13 +63,15 @@ class Finding:
     flaw: str = ""
 
 
-def confine(ring: FrameRing, writable: Sequence[int], *, video: bool = False) -> list[Finding]:
+def confine(
+    ring: FrameRing, writable: Sequence[int], devices: Collection[seccomp.Device] = ()
+) -> list[Finding]:
     """Give up everything but the camera's open descriptors and the pipe; returns what was found by trying.
 
     Args:
         ring: the frame buffers.
         writable: the descriptors that may be written to from now on: the pipe.
-        video: whether the camera is driven through Video4Linux requests.
+        devices: how camera and board are spoken to.
     """
     witness = escapes.Witness()
     steps: Sequence[tuple[Protection, Callable[[], Iterator[str]]]] = (
@@ -78,7 +80,7 @@ def confine(ring: FrameRing, writable: Sequence[int], *, video: bool = False) ->
         (Protection.NO_PRIVILEGES, _drop_privileges),
         (Protection.NOT_DUMPABLE, _hide_memory),
         (Protection.LANDLOCK, _enter_landlock),
-        (Protection.SECCOMP, lambda: _filter_calls(writable, video)),
+        (Protection.SECCOMP, lambda: _filter_calls(writable, devices)),
         (Protection.ALL_THREADS, lambda: iter(witness.escapes())),
     )
     return [Finding(protection, "; ".join(_flaws(step))) for protection, step in steps]
@@ -160,8 +162,8 @@ def _enter_landlock() -> Iterator[str]:
         yield from escapes.escapes(("connect over TCP",))
 
 
-def _filter_calls(writable: Sequence[int], video: bool) -> Iterator[str]:
-    seccomp.install(seccomp.program(writable, video=video))
+def _filter_calls(writable: Sequence[int], devices: Collection[seccomp.Device]) -> Iterator[str]:
+    seccomp.install(seccomp.program(writable, devices))
     yield from escapes.escapes()
 
 

@@ -11,8 +11,13 @@ A frame loop that hangs is ended by an alarm that the kernel keeps.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import time
+from collections.abc import Collection
+from contextlib import suppress
+from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -26,15 +31,20 @@ from opticaldr.device.orders import LOST, OK, REFUSED, TRIPPED, Orders
 from opticaldr.device.records import Event, Kind, Quality
 from opticaldr.device.rig import open_rig
 from opticaldr.device.ring import FrameRing
+from opticaldr.device.seccomp import Device
 from opticaldr.device.sight import Sight
 from opticaldr.device.stop import StopSign
 from opticaldr.errors import Refusal
+from opticaldr.firmware_interface import BoardError
 from opticaldr.hardware.cameras import Camera
+from opticaldr.hardware.cameras.errors import CameraError
 from opticaldr.hardware.cameras.scene import SceneEnded
 
 RING_SLOTS = 2
 LONGEST_FRAME = 20.0
 """Seconds after which a frame loop that has not come round hangs, and the process is ended by SIGALRM."""
+BETWEEN_TRIES = 0.5
+"""Seconds after which a camera or board that is not there is looked for again."""
 GONE = (Event.CAMERA_SILENT, Event.BOARD_SILENT)
 """What may come back by itself; every other event needs a person."""
 
@@ -42,11 +52,15 @@ GONE = (Event.CAMERA_SILENT, Event.BOARD_SILENT)
 def main(arguments: list[str]) -> int:
     """Do what the orders (JSON, the only argument) say; returns the exit code."""
     orders = Orders.model_validate_json(arguments[0])
-    try:
-        return run(orders)
-    except Refusal as refusal:
-        sys.stderr.write(f"{refusal}\n")
-        return REFUSED
+    while True:
+        try:
+            return run(orders)
+        except Refusal as refusal:
+            if orders.wait and isinstance(refusal, CameraError | BoardError) and Mouth(orders).heard():
+                time.sleep(BETWEEN_TRIES)
+                continue
+            sys.stderr.write(f"{refusal}\n")
+            return REFUSED
 
 
 def run(orders: Orders) -> int:
@@ -79,8 +93,8 @@ def run(orders: Orders) -> int:
         rehearsal.look()
         rehearsal.wipe()
 
-        writable = [orders.pipe, 2] if orders.development else [orders.pipe]
-        proven = _proven(confine(ring, writable, video=rig.video))
+        writable = [orders.pipe, *([2] if orders.development else []), *_ways_to(rig.devices)]
+        proven = _proven(confine(ring, writable, rig.devices))
         if proven != EVERY:
             marks |= Quality.UNPROTECTED
         mouth = Mouth(orders)
@@ -135,6 +149,17 @@ def _mode(camera: Camera, spec: BundleSpec) -> tuple[int, int]:
             "set the camera's mode, or export a bundle from a calibration in this mode",
         )
     return info.shape
+
+
+def _ways_to(devices: Collection[Device]) -> list[int]:
+    """Descriptors that devices must be written to through: a board's line, and what wakes libcamera's own threads."""
+    wanted = {"serial": "/dev/tty", "libcamera": "anon_inode:[eventfd]"}
+    ways = []
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):  # the descriptor of this very listing has gone by now
+            if os.readlink(link).startswith(tuple(wanted[d] for d in devices if d in wanted)):
+                ways.append(int(link.name))
+    return ways
 
 
 def _proven(findings: list[Finding]) -> Protection:

@@ -19,13 +19,14 @@ class Orders(BaseModel):
         key: the public key that must have signed it, 64 hex digits.
         pipe: descriptor to write records to; voice fills it in.
         session: 32 hex digits that every record carries; voice fills them in.
-        rig: "simulated", or the name of a camera.
+        rig: "simulated", or the path of a RIG.toml.
         source: scene before the simulated camera (see `opticaldr.device.rig`).
         frames: stop after so many; None for no limit.
         interval: least seconds between estimates in the long run.
         unmask_at: frame before which the simulated rig takes its mask off.
         seed: of everything random in the simulated rig.
         threads: of the model.
+        wait: for camera and board, if they are not there yet.
         development: go on although a protection does not hold; every record says so.
     """
 
@@ -42,4 +43,5 @@ class Orders(BaseModel):
     unmask_at: Annotated[int, Field(ge=1)] | None = None
     seed: int = 0
     threads: Annotated[int, Field(ge=1)] = 1
+    wait: bool = False
     development: bool = False

@@ -4,10 +4,12 @@ optics."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,15 +17,25 @@ from numpy.typing import NDArray
 from opticaldr.artefacts import Artefact
 from opticaldr.artefacts.bundle import PSF_BANK, BundleSpec
 from opticaldr.calibration.interlock import superpixel_bank
-from opticaldr.errors import Refusal
+from opticaldr.device.seccomp import Device
 from opticaldr.firmware_interface import Board, SimulatedBoard
-from opticaldr.hardware.cameras import Camera
-from opticaldr.hardware.cameras.scene import SceneCamera
+from opticaldr.hardware.cameras import Camera, CameraInfo, RawFrame, ReplayCamera
+from opticaldr.hardware.cameras.errors import FramesEnded
+from opticaldr.hardware.cameras.scene import SceneCamera, SceneEnded
+from opticaldr.hardware.rig import (
+    SIMULATED,
+    CameraPart,
+    Picamera2Part,
+    ReplayPart,
+    SimulatedPart,
+    camera_of,
+    load_rig,
+)
 from opticaldr.hardware.world import World
 from opticaldr.models.optics import OpticsSpec, face_width
 
-RIGS = ("simulated",)
 OPTICS = "optics.json"
+REPLAY = "replay:"
 
 Picture = NDArray[np.float32]
 
@@ -35,21 +47,62 @@ class Rig:
     Attributes:
         camera: gives raw frames of the bundle's camera mode.
         simulated: whether its frames are computed.
-        video: whether it is driven through Video4Linux.
+        devices: how camera and board are spoken to.
         board: watches cover and temperature and moves the shutter, not open yet; None if there is none.
     """
 
     camera: Camera
     simulated: bool
-    video: bool
+    devices: tuple[Device, ...] = ()
     board: Board | None = None
+
+
+class PlayedCamera:
+    """Plays a recording that is read beforehand, because eye can open no file while it looks.
+
+    The first frame that it gives is a blank one, to rehearse with.
+
+    Args:
+        source: folder of a raw recording.
+        frames: how many are wanted at most; None for all there are.
+    """
+
+    def __init__(self, source: Path, frames: int | None) -> None:
+        self._recorded, self._wanted = ReplayCamera(source), frames
+        self._frames: Iterator[RawFrame] = iter(())
+
+    def __enter__(self) -> Self:
+        with self._recorded as recorded:
+            self.info: CameraInfo = recorded.info
+            frames: list[RawFrame] = []
+            with suppress(FramesEnded):
+                while self._wanted is None or len(frames) < self._wanted:
+                    frames.append(recorded.capture())
+        blank = replace(frames[0], raw=np.full_like(frames[0].raw, self.info.black_level))
+        self._frames = chain([blank], frames)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._frames = iter(())
+
+    def configure(self, *, exposure: float, gain: float = 1.0) -> None:
+        """Frames keep the settings that they were taken at."""
+
+    def capture(self) -> RawFrame:
+        """The next frame; `SceneEnded` after the last."""
+        frame = next(self._frames, None)
+        if frame is None:
+            raise SceneEnded("the recording has no more frames", "record more of them")
+        return frame
 
 
 @contextmanager
 def open_rig(
     bundle: Artefact,
     spec: BundleSpec,
-    name: str,
+    name: str | Path,
     source: str,
     *,
     frames: int | None = None,
@@ -61,9 +114,10 @@ def open_rig(
     Args:
         bundle: says through which optics the simulated rig looks.
         spec: its ``bundle.json``.
-        name: one of `RIGS`.
+        name: ``simulated``, or a RIG.toml that names a camera and a board.
         source: what is before the simulated camera: ``simulated:N`` for subject N, a video, a folder of
             pictures, or the number of a webcam. The shorter side of a picture fills the frame.
+            ``replay:DIR`` plays a raw recording in place of a camera.
         frames: how many will be wanted; pictures of a folder are held in memory, because eye can open none
             later.
         unmask_at: frame before which the simulated rig takes its mask off, not counting the blank one.
@@ -72,8 +126,27 @@ def open_rig(
     Raises:
         Refusal: no such rig or source.
     """
-    if name not in RIGS:
-        raise Refusal(f"there is no rig called {name}", f"choose one of: {', '.join(RIGS)}")
+    part: CameraPart = SimulatedPart()
+    port = SIMULATED
+    if name != SIMULATED:
+        described = load_rig(name)
+        part, port = described.camera, described.board.port
+    if source.startswith(REPLAY):
+        part = ReplayPart(driver="replay", source=Path(source.removeprefix(REPLAY)))
+    if isinstance(part, ReplayPart):
+        yield Rig(PlayedCamera(part.source, frames), simulated=True)
+        return
+    if not isinstance(part, SimulatedPart):
+        sensor = OpticsSpec.model_validate_json(bundle.file(OPTICS).read_bytes()).sensor
+        speech: Device = "libcamera" if isinstance(part, Picamera2Part) else "v4l2"
+        real = port != SIMULATED
+        yield Rig(
+            camera_of(part, sensor=sensor),
+            simulated=False,
+            devices=(speech, "serial") if real else (speech,),
+            board=Board(port) if real else None,
+        )
+        return
     import cv2
 
     from opticaldr.models.data.sources import open_source
@@ -99,7 +172,7 @@ def open_rig(
             period=1 / spec.window.fps,
         )
         board = Board(SimulatedBoard(world))
-        yield Rig(camera, simulated=True, video=source.isdecimal(), board=board)
+        yield Rig(camera, simulated=True, devices=("v4l2",) if source.isdecimal() else (), board=board)
 
 
 def at_pace(frames: Iterable[tuple[float, Picture]], fps: float) -> Iterator[Picture]:

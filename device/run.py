@@ -12,7 +12,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from opticaldr.artefacts import Artefact, create_key, load_key, load_public_key, open_artefact
-from opticaldr.artefacts.bundle import SIGNATURE, verify_bundle
+from opticaldr.artefacts.bundle import SIGNATURE, require_fresh, verify_bundle
 from opticaldr.device.audit import AuditLog, public_hex
 from opticaldr.device.budget import BITS_PER_ESTIMATE, FACE_IMAGE_BITS, bits_per_hour
 from opticaldr.device.clinic import attend_page, open_sinks
@@ -21,10 +21,11 @@ from opticaldr.device.delivery import Courier, Delivery
 from opticaldr.device.hearing import name_of
 from opticaldr.device.ndjson import NdjsonFile
 from opticaldr.device.orders import OK, TRIPPED, Orders
+from opticaldr.device.perseverance import persevere, require_armed
 from opticaldr.device.records import Event
 from opticaldr.device.settings import Settings, read_settings
 from opticaldr.device.status import Facts, Status
-from opticaldr.device.voice import Session, listen
+from opticaldr.device.voice import Session
 from opticaldr.errors import Refusal
 
 LOG, KEY, ESTIMATES = "audit.ndjson", "device.key", "estimates.ndjson"
@@ -67,11 +68,13 @@ def run(
         suspicion, or something could not be logged.
 
     Raises:
-        Refusal: the bundle, the source or the folder is not usable, or eye could not protect itself.
+        Refusal: the bundle, the source or the folder is not usable, the interlock closed in an earlier run of the
+            folder and was not armed again, or eye could not protect itself.
     """
     clinic = read_settings(settings) if settings is not None else Settings()
     signer = load_public_key(trust) if trust is not None else _named_signer(bundle)
     artefact, spec = verify_bundle(bundle, signer)
+    require_fresh(spec)
     orders = Orders(
         bundle=bundle.absolute(),
         key=public_hex(signer),
@@ -85,6 +88,7 @@ def run(
         development=development,
     )
     folder = out if out is not None else Path("runs") / f"run-{secrets.token_hex(4)}"
+    require_armed(folder / LOG)
     key = _device_key(folder / KEY)
     with AuditLog(folder / LOG, key) as log, ExitStack() as stack:
         sinks = [NdjsonFile(folder / ESTIMATES), *open_sinks(clinic, artefact.id, key)]
@@ -93,7 +97,7 @@ def run(
             stack.enter_context(Courier(delivery))
         about = {"bundle": artefact.id}
         if clinic.page is None:
-            session = listen(orders, log, about=about, seconds=seconds, on_entry=on_entry)
+            session = persevere(orders, log, about=about, seconds=seconds, on_entry=on_entry)
         else:
             facts = Facts(artefact.id, _calibrated(artefact), interval, spec.purpose)
             status = Status(facts, log, deliveries)

@@ -14,7 +14,8 @@ import mmap
 import os
 import platform
 import struct
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Literal
 
 _ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 _SECCOMP = {"x86_64": 317, "aarch64": 277}
@@ -60,11 +61,28 @@ ALWAYS = {
 """Calls that are allowed whatever their arguments; None where an architecture has no such call."""
 _WRITE, _MMAP, _MPROTECT, _IOCTL = (1, 64), (9, 222), (10, 226), (16, 29)
 
+Device = Literal["v4l2", "libcamera", "serial"]
+"""How an open device is spoken to."""
+_LIBCAMERA = {
+    # name: (x86_64, aarch64)
+    "epoll_wait": (232, None),
+    "epoll_pwait": (281, 22),
+    "epoll_ctl": (233, 21),
+    "timerfd_settime": (286, 86),
+}
+"""What libcamera's own event loop needs beside."""
+_TYPE, _WHOLE = 0xFF00, 0xFFFFFFFF
+_REQUESTS: dict[Device, list[tuple[int, int]]] = {
+    "v4l2": [(_TYPE, ord("V") << 8)],
+    "libcamera": [(_TYPE, ord("V") << 8), (_TYPE, ord("|") << 8), (_TYPE, ord("b") << 8)],
+    "serial": [(_WHOLE, 0x541B)],
+}
+"""``ioctl`` requests (mask, value): by their type byte those of Video4Linux, media controllers and DMA buffers
+(``linux/videodev2.h``, ``media.h``, ``dma-buf.h``); whole, how many bytes wait at a serial port (FIONREAD)."""
+
 _ALLOW, _DENY, _KILL = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x80000000
 _NUMBER, _ARCHITECTURE = 0, 4
 _X32 = 0x40000000
-_VIDEO = ord("V") << 8
-"""The type byte of Video4Linux requests (``linux/videodev2.h``)."""
 
 _LOAD, _AND, _RETURN = 0x20, 0x54, 0x06
 _JUMP_EQUAL, _JUMP_AT_LEAST = 0x15, 0x35
@@ -74,12 +92,14 @@ _SET_MODE_FILTER, _TSYNC = 1, 1
 Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, constant
 
 
-def program(writable: Sequence[int], *, video: bool = False, machine: str | None = None) -> list[Instruction]:
+def program(
+    writable: Sequence[int], devices: Collection[Device] = (), *, machine: str | None = None
+) -> list[Instruction]:
     """The filter: `ALWAYS`, memory that is not executable, ``write`` to a few descriptors, perhaps a camera.
 
     Args:
         writable: descriptors that may be written to.
-        video: whether Video4Linux ``ioctl`` requests are allowed (on descriptors open by then).
+        devices: what is open by then and needs ``ioctl`` requests of its own.
         machine: ``platform.machine()``; this one's by default.
     """
     column, architecture = _ARCHITECTURES[machine or platform.machine()]
@@ -91,24 +111,30 @@ def program(writable: Sequence[int], *, video: bool = False, machine: str | None
         (_JUMP_AT_LEAST, 0, 1, _X32),
         (_RETURN, 0, 0, _DENY),
     ]
-    for numbers in ALWAYS.values():
+    for numbers in (*ALWAYS.values(), *(_LIBCAMERA.values() if "libcamera" in devices else ())):
         number = numbers[column]
         if number is not None:
             code += [(_JUMP_EQUAL, 0, 1, number), (_RETURN, 0, 0, _ALLOW)]
     for call in (_MMAP, _MPROTECT):
-        code += _only_if(call[column], argument=2, mask=mmap.PROT_EXEC, values=[0])
-    code += _only_if(_WRITE[column], argument=0, mask=0xFFFFFFFF, values=writable)
-    if video:
-        code += _only_if(_IOCTL[column], argument=1, mask=0xFF00, values=[_VIDEO])
+        code += _only_if(call[column], argument=2, tests=[(mmap.PROT_EXEC, 0)])
+    code += _only_if(_WRITE[column], argument=0, tests=[(_WHOLE, descriptor) for descriptor in writable])
+    requests = [request for device in sorted(set(devices)) for request in _REQUESTS[device]]
+    code += _only_if(_IOCTL[column], argument=1, tests=requests)
     return [*code, (_RETURN, 0, 0, _DENY)]
 
 
-def _only_if(number: int, *, argument: int, mask: int, values: Sequence[int]) -> list[Instruction]:
-    """Allow call ``number`` if the low 32 bits of one argument, masked, are one of ``values``, else deny
-    it."""
-    look = [(_LOAD, 0, 0, 16 + 8 * argument), (_AND, 0, 0, mask)]
-    compare = [step for value in values for step in ((_JUMP_EQUAL, 0, 1, value), (_RETURN, 0, 0, _ALLOW))]
-    block = [*look, *compare, (_RETURN, 0, 0, _DENY)]
+def _only_if(number: int, *, argument: int, tests: Sequence[tuple[int, int]]) -> list[Instruction]:
+    """Allow call ``number`` if the low 32 bits of one argument pass a test (mask, value), else deny it."""
+    block = [
+        step
+        for mask, value in tests
+        for step in (
+            (_LOAD, 0, 0, 16 + 8 * argument),
+            (_AND, 0, 0, mask),
+            (_JUMP_EQUAL, 0, 1, value),
+            (_RETURN, 0, 0, _ALLOW),
+        )
+    ] + [(_RETURN, 0, 0, _DENY)]
     return [(_JUMP_EQUAL, 0, len(block), number), *block]
 
 

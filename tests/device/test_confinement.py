@@ -143,7 +143,7 @@ STEPS = {
 @pytest.mark.parametrize("step", list(STEPS)[1:])
 def test_each_step_denies_what_the_steps_before_it_left_open(step):
     earlier = [f"confinement.{name}()" for name in list(STEPS)[: list(STEPS).index(step)]]
-    argument = "[out], False" if step == "_filter_calls" else ""
+    argument = "[out], ()" if step == "_filter_calls" else ""
     script = f"""
 import json, os
 from opticaldr.device import confinement, escapes
@@ -237,10 +237,19 @@ def test_the_filter_allows_its_table_and_nothing_else(machine, column, architect
         assert run(call[column], architecture, 0, 4096, 7) == DENY
     assert run(write[column] | 0x40000000, architecture, 7) == DENY
     assert run(0, 0x40000003) == KILL  # i386 calls have other numbers
-    with_camera = Bpf(seccomp.program([7], video=True, machine=machine)).run
+    with_camera = Bpf(seccomp.program([7], ["v4l2"], machine=machine)).run
     assert with_camera(ioctl[column], architecture, 3, 0xC0585611) == ALLOW  # VIDIOC_DQBUF
     assert with_camera(ioctl[column], architecture, 3, 0x5412) == DENY  # TIOCSTI
     assert run(ioctl[column], architecture, 3, 0xC0585611) == DENY
+    with_board = Bpf(seccomp.program([7], ["serial"], machine=machine)).run
+    assert with_board(ioctl[column], architecture, 3, 0x541B) == ALLOW  # FIONREAD
+    assert with_board(ioctl[column], architecture, 3, 0x5412) == DENY
+    epoll_ctl = (233, 21)[column]
+    assert run(epoll_ctl, architecture) == DENY
+    on_a_pi = Bpf(seccomp.program([7], ["libcamera", "serial"], machine=machine)).run
+    assert on_a_pi(epoll_ctl, architecture) == ALLOW
+    for request in (0xC0585611, 0xC0347C00, 0x40086200, 0x541B):  # V4L2, media, DMA-buf, FIONREAD
+        assert on_a_pi(ioctl[column], architecture, 3, request) == ALLOW
 
 
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "aarch64"), reason="no table for this machine")

@@ -268,7 +268,7 @@ def refused(match: str, bundle: Path, out: Path, **options) -> None:
 def test_what_is_refused_at_start(bundle, tmp_path):
     create_key(tmp_path / "stranger")
     refused("not signed with this key", bundle, tmp_path / "a", trust=tmp_path / "stranger.pub")
-    refused("no rig called", bundle, tmp_path / "b", rig="imx999")
+    refused("imx999 cannot be read", bundle, tmp_path / "b", rig="imx999")
     refused("is missing", bundle, tmp_path / "c", source=str(tmp_path / "nothing.mp4"))
     refused("names no subject", bundle, tmp_path / "d", source="simulated:everybody")
     (tmp_path / "text.mp4").write_text("not a film")
@@ -336,6 +336,18 @@ def test_development_mode_marks_every_record(bundle, tmp_path):
     said = [e for e in read_log(tmp_path / "audit.ndjson") if e["kind"] in ("hello", "estimate", "farewell")]
     assert len(said) == 3
     assert all("unprotected" in entry["body"]["quality"] for entry in said)
+
+
+def test_a_clock_that_is_set_meanwhile_is_entered_and_stops_nothing(bundle, tmp_path, monkeypatch):
+    real, began = time.time, time.monotonic()
+    monkeypatch.setattr(time, "time", lambda: real() - (3600 if time.monotonic() > began + 2 else 0))
+    summary = run(bundle, out=tmp_path, seconds=5, interval=1)
+    assert summary["passed"]
+    (jump,) = [e["body"]["seconds"] for e in read_log(tmp_path / "audit.ndjson") if e["kind"] == "clock set"]
+    assert jump == pytest.approx(-3600, abs=1)
+    assert kinds(tmp_path).index("clock set") < kinds(tmp_path).index("farewell")
+    assert "estimate" in kinds(tmp_path)
+    verify_log(tmp_path / "audit.ndjson", load_public_key(tmp_path / "device.key.pub"))
 
 
 def hearing(interval=10.0):
