@@ -236,3 +236,17 @@ def test_a_calibration_of_another_design_or_with_failed_gates_is_refused(
     with pytest.raises(Refusal, match="gate snr"):
         export(design, failed, keys[0], tmp_path / "bundle")
     assert not (tmp_path / "bundle").exists()
+
+
+@pytest.mark.slow
+def test_parity_on_a_thousand_captured_frames(design, calibration, keys, tmp_path):
+    bundle = export(design, calibration, keys[0], tmp_path / "bundle")
+    parity = bundle.json("parity.json")
+    assert parity["frames"] >= 1000
+    assert parity["worst_estimate_difference"] <= 0.01
+    assert parity["worst_threads_difference"] <= 1e-3
+    assert parity["worst_superpixels_difference"] < 1e-5
+    if parity["int8"]["passed"]:
+        assert abs(parity["int8"]["mae"] - parity["int8"]["mae_float32"]) <= 0.2
+        assert parity["int8"]["fit_float32"] - parity["int8"]["fit"] <= 0.01
+    print(json.dumps(parity, indent=1))
