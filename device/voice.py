@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from opticaldr.device.audit import AuditLog
+from opticaldr.device.clock import WallClock
 from opticaldr.device.confinement import EVERY, NONE, Protection
 from opticaldr.device.hearing import Hearing, in_words, name_of
 from opticaldr.device.orders import Orders
@@ -106,7 +107,7 @@ def listen(
 
     enter("started", {**about, **_started(orders, token)})
     with StopSign((signal.SIGINT, signal.SIGTERM)) as sign, _eye(orders, token) as eye:
-        hearing = Hearing(token, orders.interval)
+        hearing, clock = Hearing(token, orders.interval), WallClock()
         began: float | None = None
 
         def over() -> bool:
@@ -120,6 +121,9 @@ def listen(
                     began = began or time.monotonic()
                 else:
                     hearing.silence(time.monotonic())
+                jump = clock.jump()
+                if jump:
+                    enter("clock set", {"seconds": round(jump, 1)})
         except Suspicion as suspicion:
             enter("suspicion", {"why": str(suspicion)})
             session.suspicion = str(suspicion)

@@ -1,3 +1,4 @@
+import os
 import sys
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from opticaldr.artefacts import create_key, load_key
 
 sys.path.insert(0, str(Path(__file__).parent))
+os.environ["FHIR_SEQUENCE"] = "R4B"  # fhirstarter reads it when it is imported
 from device_bundle import make_bundle
 
 

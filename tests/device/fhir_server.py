@@ -1,14 +1,11 @@
 """A FHIR R4B server on loopback: fhirstarter, which validates resources, with the transaction that it lacks."""
 
 import json
-import os
 import socket
 import threading
 import uuid
 from contextlib import contextmanager
-from urllib.parse import parse_qs, unquote
-
-os.environ["FHIR_SEQUENCE"] = "R4B"
+from urllib.parse import parse_qs
 
 import uvicorn
 from fastapi import Request, Response
@@ -29,7 +26,7 @@ class Server:
     """
 
     def __init__(self):
-        self.stored = {kind: {} for kind in TYPES}
+        self.stored, self.found = {kind: {} for kind in TYPES}, {}
         self.fails = None
         self.forgets = False
         self.transactions = 0
@@ -49,8 +46,6 @@ class Server:
             assert request["method"] == "POST"
             assert request["url"] == kind
             found = self.search(kind, request["ifNoneExist"])
-            if len(found) > 1:
-                return 412, {"resourceType": "OperationOutcome", "issue": [{"code": "multiple-matches"}]}
             number = found[0]["id"] if found else str(uuid.uuid4())
             places[entry["fullUrl"]] = f"{kind}/{number}"
             kept.append((kind, number, None if found else resource))
@@ -62,7 +57,7 @@ class Server:
                 changed = json.loads(text) | {"id": number}
                 changed["meta"] = changed.get("meta", {}) | {"versionId": "1"}
                 TYPES[kind].model_validate(changed)
-                self.stored[kind][number] = changed
+                self.keep(kind, changed)
         answers = [
             {"response": {"status": "201 Created" if new else "200 OK", "location": f"{kind}/{number}"}}
             for kind, number, new in kept
@@ -71,13 +66,16 @@ class Server:
 
     def search(self, kind, query):
         ((name, (wanted,)),) = parse_qs(query).items()
-        system, _, value = unquote(wanted).partition("|")
-        if name == "identifier":
-            found = lambda r: {"system": system, "value": value} in r["identifier"]  # noqa: E731
-        else:
-            assert name == "_tag"
-            found = lambda r: {"system": system, "code": value} in r["meta"]["tag"]  # noqa: E731
-        return [resource for resource in self.all(kind) if found(resource)]
+        assert name in ("identifier", "_tag")
+        system, _, value = wanted.partition("|")
+        return self.found.get((kind, name, system, value), [])
+
+    def keep(self, kind, resource):
+        self.stored[kind][resource["id"]] = resource
+        for identifier in resource.get("identifier", []):
+            self.found[kind, "identifier", identifier["system"], identifier["value"]] = [resource]
+        for tag in resource["meta"].get("tag", []):
+            self.found[kind, "_tag", tag["system"], tag["code"]] = [resource]
 
 
 def application(server):

@@ -2,7 +2,6 @@
 
 import base64
 import json
-from importlib.util import find_spec
 
 import pytest
 from device_entries import BODY, FLAGS, entry_of
@@ -14,8 +13,7 @@ from opticaldr.device.fhir import FhirServer, broken_rules, signed_content, tran
 from opticaldr.errors import Refusal
 
 R4B = pytest.importorskip("fhir.resources.R4B", reason="fhir.resources is not installed")
-if find_spec("fhirstarter") is None:
-    pytest.skip("fhirstarter is not installed", allow_module_level=True)
+pytest.importorskip("fhirstarter", reason="fhirstarter is not installed")
 from fhir_server import Server, application, serving  # noqa: E402
 
 BUNDLE = "b" * 64

@@ -1,14 +1,24 @@
 """Nothing passes as a record that eye, in its right mind, would not write."""
 
+import json
 import math
 import zlib
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from opticaldr.device.budget import BITS_PER_ESTIMATE, BURST, FACE_IMAGE_BITS, RateLimit, bits_per_hour
+from opticaldr.device.budget import (
+    BITS_PER_ESTIMATE,
+    BURST,
+    FACE_IMAGE_BITS,
+    MOMENT_SLACK,
+    RateLimit,
+    bits_per_hour,
+)
+from opticaldr.device.hearing import Hearing, in_words
 from opticaldr.device.records import MAX_LATENCY, SIZE, BadRecord, Event, Kind, Quality, Record
 
 SESSION = bytes(range(16))
@@ -145,3 +155,46 @@ def test_the_bit_budget_is_far_below_a_face_image():
     assert math.log2(values) == pytest.approx(BITS_PER_ESTIMATE)
     assert bits_per_hour(60.0) < FACE_IMAGE_BITS / 50
     assert bits_per_hour(30.0) > bits_per_hour(60.0)
+
+
+def fuzzed(rng):
+    """Bytes as a subverted eye might write them: noise, or a good record with bits flipped and its checksum
+    mended, so that every field is reached."""
+    if rng.random() < 0.1:
+        return rng.bytes(int(rng.integers(0, 3 * SIZE)))
+    kind = Kind(int(rng.integers(1, 5)))
+    estimating = {"estimate": 12.0, "sigma": 3.0} if kind is Kind.ESTIMATE else {}
+    happening = {"event": Event.OPTICS_IN_DOUBT} if kind is Kind.EVENT else {}
+    sequence = int(rng.integers(0, 3))
+    data = bytearray(
+        Record(kind=kind, session=bytes(16), sequence=sequence, **estimating, **happening).pack()
+    )
+    for place in rng.integers(0, SIZE - 4, int(rng.integers(0, 4))):
+        data[place] ^= 1 << int(rng.integers(8))
+    data[-4:] = zlib.crc32(data[:-4]).to_bytes(4, "little")
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    "count", [20_000, pytest.param(1_000_000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])]
+)
+def test_whatever_is_in_the_pipe_is_a_good_record_or_a_bad_one(count):
+    rng = np.random.default_rng(3)
+    ears = Hearing(bytes(16), 10.0)
+    accepted = refused = 0
+    for number in range(count):
+        if number % 50 == 0:
+            ears = Hearing(bytes(16), 10.0)
+            ears.accept(Record(kind=Kind.HELLO, session=bytes(16), sequence=0).pack(), 100.0)
+        data = fuzzed(rng)
+        try:
+            record = ears.accept(data, 100.0)
+        except BadRecord:
+            refused += 1
+            continue
+        accepted += 1
+        assert record.pack() == data
+        assert record.moment <= MOMENT_SLACK
+        json.dumps(in_words(record))
+    assert accepted > count / 500
+    assert refused > count / 2
