@@ -10,6 +10,7 @@ import numpy as np
 
 from opticaldr.artefacts import Report
 from opticaldr.calibration.fit import surface_difference
+from opticaldr.hardware.as_built import FORM_MODES
 
 if TYPE_CHECKING:
     from opticaldr.calibration.calibrate import Calibration
@@ -53,18 +54,19 @@ def write_report(path: Path, found: Calibration) -> None:
     )
     report.section("The build")
     built = found.as_built
-    plain = {"decentre x": 1e6, "decentre y": 1e6, "spacing": 1e6, "rotation": 1e3}
-    units = {"rotation": "mrad"}
+    plain = {
+        "decentre x": (1e6, "µm"),
+        "decentre y": (1e6, "µm"),
+        "rotation": (1e3, "mrad"),
+        "spacing": (1e6, "µm"),
+        "aperture": (100, "% of the stop"),
+        "source": (1e6, "µm more than a 50 µm pinhole"),
+    }
     report.table(
-        ["What", "Found", "Standard error", "Unit"],
+        ["What", "Found", "Standard error", "Cramér–Rao bound", "Unit"],
         [
-            [
-                name,
-                built.parameters[name][0] * scale,
-                built.parameters[name][1] * scale,
-                units.get(name, "µm"),
-            ]
-            for name, scale in plain.items()
+            [name, *(figure * scale for figure in built.parameters[name]), unit]
+            for name, (scale, unit) in plain.items()
         ],
         "How the part was found to be built. The surface's form error is in asbuilt.json, coefficient by coefficient.",
     )
@@ -78,6 +80,13 @@ def write_report(path: Path, found: Calibration) -> None:
         "Surface as found less surface as designed, piston and tilt taken out.",
         "Colour map of the height difference over the pupil.",
     )
+    report.figure(
+        _errors(found),
+        "Standard error of every Zernike coefficient of the surface, and the Cramér–Rao bound, which photon and read "
+        "noise allow nobody to beat. On a simulated bench also the error achieved, which is known there.",
+        "Errors of the coefficients beside their bounds on a logarithmic scale.",
+    )
+    _tell_of_field(report, found)
     noise = found.sensor.noise
     report.section("Sensor").table(
         ["Figure", "Value", "Unit"],
@@ -101,6 +110,63 @@ def write_report(path: Path, found: Calibration) -> None:
         "Scatter of variance against mean with a straight line.",
     )
     report.write(path)
+
+
+def _tell_of_field(report: Report, found: Calibration) -> None:
+    fields = len(found.bank.fields)
+    if fields == 1:
+        return
+    model = found.field
+    report.section("The field").table(
+        ["Depth in m", "Change over the field", f"Left by {model.kernels.shape[1]} kernels", "Noise"],
+        [
+            [float(depth), float(change), float(left), float(noise)]
+            for depth, change, left, noise in zip(
+                found.bank.depths, model.variation, model.residual, model.noise, strict=True
+            )
+        ],
+        f"How PSFs at {fields} field angles differ, relative L2, and what the model in field.npz leaves of it.",
+    )
+    report.figure(
+        _field(found),
+        "Green PSFs over the field at the middle depth, logarithmic over four decades.",
+        "Point spread functions in the places of their field angles.",
+    )
+
+
+def _field(found: Calibration) -> Any:
+    from matplotlib.colors import LogNorm
+
+    fields, psf = found.bank.fields, found.bank.psf[len(found.bank.depths) // 2, :, _GREEN]
+    columns, rows = (np.unique(fields[:, axis].round(6)) for axis in (0, 1))
+    figure, axes = _figure(len(rows), len(columns), 5.2, 5.2)
+    peak = float(psf.max())
+    norm = LogNorm(peak * 1e-4, peak)
+    for axis in axes.ravel():
+        axis.axis("off")
+    for (x, y), image in zip(fields.round(6), psf, strict=True):
+        axis = axes[int(np.searchsorted(rows, y))][int(np.searchsorted(columns, x))]
+        axis.imshow(np.maximum(image, peak * 1e-4), norm=norm, cmap="magma")
+        axis.set_title(f"{np.degrees(np.arctan(x)):.1f}°, {np.degrees(np.arctan(y)):.1f}°", fontsize=8)
+    return figure
+
+
+def _errors(found: Calibration) -> Any:
+    figure, axes = _figure(1, 1, 7.2, 3.2)
+    axis, modes = axes[0][0], list(FORM_MODES)
+    known = [found.as_built.parameters[f"Z{j}"] for j in modes]
+    axis.plot(modes, [one.error * 1e9 for one in known], "_", color="black", label="standard error")
+    axis.plot(modes, [one.bound * 1e9 for one in known], "-", linewidth=1, label="Cramér–Rao bound")
+    if found.hidden is not None:
+        achieved = [
+            abs(one.value - found.hidden.form.get(j, 0.0)) * 1e9 for j, one in zip(modes, known, strict=True)
+        ]
+        axis.plot(modes, achieved, "o", markersize=3, label="error achieved")
+    axis.set_yscale("log")
+    axis.set_xlabel("Noll index")
+    axis.set_ylabel("nm RMS")
+    axis.legend(fontsize=8)
+    return figure
 
 
 def _figure(rows: int, columns: int, width: float, height: float) -> tuple[Any, Any]:

@@ -85,7 +85,7 @@ def crash_and_resume(optic: Optic, folder: Path, plan: Plan, kills: int) -> None
         work = folder / f"session {sessions}"
         sessions += 1
         kept: dict[str, tuple[int, str]] = {}
-        while not life(optic, work, plan, moments.uniform(0, whole / 3)):
+        while not life(optic, work, plan, moments.uniform(0, whole)):
             killed += 1
             now = finished(work)
             assert kept.items() <= now.items()  # nothing lost, nothing measured again
