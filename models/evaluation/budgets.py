@@ -59,7 +59,7 @@ BUDGETS = {
     "standard": Budget(
         ladder="standard",
         train=(240, 4, 2),
-        tune=32,
+        tune=20,
         test=(80, 4, 1),
         crop=64,
         clean=Schedule(16),

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +14,8 @@ from opticaldr.models.evaluation.study import PROTOCOLS, Study
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+THUMBNAIL = 112
 
 NOT_ON_ANY_LADDER = (
     "attackers with millions of training pictures, generative models as a prior, video of moving faces, gait or "
@@ -196,8 +199,17 @@ def training_figure(curves: dict[str, list[float]]) -> "Figure":
 
 
 def face_rows(shown: dict[str, NDArray[np.float32]]) -> NDArray[np.uint8]:
-    """Pictures ``{name: [n, y, x, 3]}`` as one image, a row each."""
-    rows = [np.concatenate(list(srgb_bytes(pictures)), axis=1) for pictures in shown.values()]
+    """Pictures ``{name: [n, y, x, 3]}`` as one image, a row each, every picture `THUMBNAIL` pixels wide and high."""
+    rows = [
+        np.concatenate(
+            [
+                cv2.resize(p, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
+                for p in srgb_bytes(pictures)
+            ],
+            1,
+        )
+        for pictures in shown.values()
+    ]
     return np.concatenate(rows, axis=0)
 
 

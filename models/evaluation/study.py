@@ -265,8 +265,9 @@ def _by_depth(
 def _shown(lens: Trial, readings: Sequence[Reading]) -> dict[str, FloatArray]:
     """Captures and reconstructions of the pictures that the report shows."""
     ground = lens.ground
+    restored = {r.attacker: r.restored for r in readings if r.restored is not None}
     captured = capture(lens.view, ground.test.take(ground.shown), ground.sensor, seed=2 * ground.seed + 1)
-    return {"captured": captured} | {r.attacker: r.restored for r in readings if r.restored is not None}
+    return {"captured": captured} | {n: r for n, r in restored.items() if not n.endswith(", then A1")}
 
 
 def _cases(lens: Trial, reading: Reading, count: int = 6) -> dict[str, FloatArray]:

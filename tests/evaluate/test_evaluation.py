@@ -14,13 +14,14 @@ from opticaldr.cli.evaluate import evaluate as verb
 from opticaldr.errors import Refusal
 from opticaldr.models.evaluation import evaluation
 from opticaldr.models.evaluation.budgets import BUDGETS, Budget
+from opticaldr.models.evaluation.depression import Clips, link_records
 from opticaldr.models.evaluation.evaluation import evaluate
 from opticaldr.models.evaluation.faces import Faces, check_disjoint, check_repeated
 from opticaldr.models.evaluation.metrics import Interval
 from opticaldr.models.evaluation.populations import simulated_study
 from opticaldr.models.evaluation.retraining import Schedule
 from opticaldr.models.evaluation.subject import Subject, read_subject
-from opticaldr.models.evaluation.views import PsfView, half_energy_width, sharp
+from opticaldr.models.evaluation.views import PsfView, half_energy_width, mean_width, sharp
 from opticaldr.models.networks import FACTORS, Compact, FactorScale, TemporalHead, save_networks
 from opticaldr.models.optics import Optic, preset, psf_bank, zernike_height
 
@@ -142,6 +143,43 @@ def test_a_measured_bank_is_used_and_one_of_other_distances_is_refused(tmp_path,
         read_subject(calibration("far", [5.0, 9.0]))
 
 
+def test_an_attacker_may_know_the_design_alone_but_only_the_optics_own(design, tmp_path, spec):
+    with create("calibration", tmp_path / "built", parents=[design], seed=0) as draft:
+        Optic(spec, zernike_height({4: 5e-6}, spec)).write(draft.path)
+    built = draft.sealed()
+    with create("design", tmp_path / "foreign", seed=3) as draft:
+        Optic(spec, zernike_height({4: 1e-6}, spec)).write(draft.path)
+    subject = read_subject(built, design)
+    assert subject.designed.shape == subject.view.bank.shape
+    assert np.abs(subject.designed - subject.view.bank).sum((2, 3)).min() > 0.1
+    with pytest.raises(Refusal, match="not what"):
+        read_subject(built, draft.sealed())
+
+
+def test_the_raw_file_shows_the_same_optics_in_finer_pixels(design):
+    coarse, fine = read_subject(design), read_subject(design, binning=2)
+    assert fine.spec.sensor.binned_shape == (448, 448)
+    assert fine.network is None
+    assert mean_width(fine.view.bank) == pytest.approx(4 * mean_width(coarse.view.bank), rel=0.25)
+    assert fine.view.bank.sum((2, 3)).min() > 0.98
+
+
+def test_linked_by_estimates_is_judged_beside_them(found):
+    linked = found.json("metrics.json")["linked_by_estimates"]
+    assert 0 <= linked["auc"][1] <= linked["auc"][0] <= linked["auc"][2] <= 1
+
+
+def test_records_link_people_whose_estimates_persist_and_nobody_else():
+    rng = np.random.default_rng(0)
+    people, sessions = np.repeat(np.arange(30), 3), np.tile(np.arange(3), 30)
+    clips = Clips(*(np.zeros(90),) * 3, people, sessions, np.zeros(90))
+    own = np.repeat(rng.uniform(0, 60, 30), 3)
+    persisting = link_records(own + rng.normal(0, 0.5, 90), np.full(90, 5.0), clips, seed=0)
+    drawn = link_records(rng.uniform(0, 60, 90), rng.uniform(4, 6, 90), clips, seed=0)
+    assert persisting["auc"].low > 0.95
+    assert drawn["auc"].low < 0.5 < drawn["auc"].high
+
+
 def test_the_window_of_a_computed_psf_holds_its_light(design):
     bank = read_subject(design).view.bank
     assert bank.sum((-2, -1)).min() > 0.99
@@ -193,9 +231,8 @@ def test_the_verb_prints_one_object_and_exits_with_1_if_nothing_was_proven(desig
     assert CliRunner().invoke(app, [str(design.path), "--stage"]).exit_code == 2
 
 
-def test_a_study_whose_attackers_are_blind_or_whose_protocol_leaks_proves_nothing(spec):
-    subject = Subject(spec, (0.6,), replace(sharp(1), name="design"), measured=False)
-    study = simulated_study(subject, "quick", seed=1)
+def test_a_study_whose_attackers_are_blind_or_whose_protocol_leaks_proves_nothing(design, found):
+    study = simulated_study(read_subject(design), "quick", seed=1)
     blind = replace(
         study,
         rows=[

@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from opticaldr.models.evaluation.metrics import Trials, identification, proportion, roc, verification
+from opticaldr.models.evaluation.metrics import (
+    Trials,
+    identification,
+    open_set,
+    proportion,
+    roc,
+    verification,
+)
 from opticaldr.models.evaluation.verification import Embedded, compare, shuffled_null
 
 
@@ -96,6 +103,26 @@ def test_rates_that_too_few_impostors_can_support_are_left_out():
     small = verification(compare(*[faces(np.random.default_rng(5), 12, 2, 1.0)] * 2), seed=0)
     assert "tpr@0.1" in small
     assert "tpr@0.001" not in small
+
+
+def test_an_open_set_names_the_enrolled_while_strangers_raise_few_alarms():
+    rng = np.random.default_rng(8)
+    gallery, probes = np.arange(0, 40, 2), np.repeat(np.arange(40), 5)
+    scores = rng.normal(0, 1, (200, 20))
+    scores[probes[:, None] == gallery] += 9
+    found = open_set(scores, gallery, probes, seed=0)
+    assert found["tpir@0.1"].value > 0.99
+    assert set(found) == {"tpir@0.1"}  # a hundred probes of strangers say nothing of one alarm in a hundred
+    constant = open_set(np.zeros((200, 20)), gallery, probes, seed=0)
+    assert constant["tpir@0.1"].value == 0.0
+    alarms = scores[probes % 2 == 1].max(1)
+    threshold = np.sort(alarms)[-11]
+    assert np.mean(alarms > threshold) == pytest.approx(0.1)
+    hits = [
+        p in gallery and scores[i].argmax() * 2 == p and scores[i].max() > threshold
+        for i, p in enumerate(probes)
+    ]
+    assert found["tpir@0.1"].value == pytest.approx(sum(hits) / 100)
 
 
 def test_all_hits_leave_the_doubt_that_the_number_of_people_leaves():
