@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import least_squares
 
 from opticaldr.artefacts import Artefact
 from opticaldr.calibration import capture
@@ -34,6 +33,8 @@ from opticaldr.models.optics import Optic, OpticsSpec
 Progress = Callable[[str, int, int], None]
 
 PLAN = Plan(depths=3, exposures=2, frames=2, dark_frames=2)
+_AIMING = 4  # Gauss–Newton steps
+_NUDGE = 0.05  # pixels
 
 
 @dataclass(frozen=True)
@@ -149,16 +150,24 @@ def _aimed(known: Known, spots: list[Merged], views: list[View]) -> tuple[Likeli
     """The as-built optic with every spot moved to where it lies today; nothing else is free."""
     plate, pitch = Plate.of(known.design), known.design.spec.sensor.pitch
     built = BuiltOptic(plate, known.state, known.side)
-    free = np.full(len(known.state.vector), np.inf)  # no prior: nothing here is to be held
+    shared = len(SHARED)
+    free = np.full(shared + 2 * len(views), np.inf)  # no prior: what is not held is free
     places = []
     for index, (view, spot) in enumerate(zip(views, spots, strict=True)):
 
         def alone(place: NDArray[np.float64], view: View = view, spot: Merged = spot) -> NDArray[np.float64]:
             state = State(known.state.shared, place[None] * pitch)
-            return np.concatenate(Likelihood(plate, [view], [spot], free).compare(state).residuals)
+            return np.concatenate(
+                Likelihood(plate, [view], [spot], free[: shared + 2]).compare(state).residuals
+            )
 
-        start = (centroid(np.nan_to_num(spot.rate)) - centroid(built.mosaic(index, view)))[::-1]
-        places.append(least_squares(alone, start, diff_step=0.01, x_scale=0.1, max_nfev=8).x)
+        place = (centroid(np.nan_to_num(spot.rate)) - centroid(built.mosaic(index, view)))[::-1]
+        for _ in range(_AIMING):
+            slopes = [
+                (alone(place + step) - alone(place - step)) / (2 * _NUDGE) for step in _NUDGE * np.eye(2)
+            ]
+            place = place - np.linalg.lstsq(np.stack(slopes, axis=1), alone(place), rcond=None)[0]
+        places.append(place)
     state = State(known.state.shared, np.array(places) * pitch)
     return Likelihood(plate, views, spots, free, about=state), state
 
