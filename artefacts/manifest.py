@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
 
-Kind = Literal["design", "mask", "pattern", "calibration", "head", "bundle", "evaluation"]
+Kind = Literal["design", "mask", "pattern", "calibration", "head", "bundle", "evaluation", "response"]
 KINDS: tuple[str, ...] = get_args(Kind)
 
 SCHEMA_VERSION = 1

@@ -26,6 +26,8 @@ from opticaldr.cli import (
     rearm,
     run,
     show,
+    slm,
+    update,
 )
 from opticaldr.errors import Refusal
 
@@ -54,12 +56,19 @@ for verb in (
     ablate.ablate,
     run.run,
     rearm.rearm,
+    update.update,
     show.show,
     password.password,
     doctor.doctor,
 ):
     app.command()(verb)
-for name, instrument in (("board", board.board), ("camera", camera.camera), ("audit", audit.app), ("bundle", bundle.app)):
+for name, instrument in (
+    ("board", board.board),
+    ("camera", camera.camera),
+    ("slm", slm.slm),
+    ("audit", audit.app),
+    ("bundle", bundle.app),
+):
     app.add_typer(instrument, name=name)
 
 
