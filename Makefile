@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test test-all test-wheel lint bench clean
+.PHONY: setup demo test test-all test-wheel lint bench deb clean
 
 setup: $(VENV)/.installed
 
@@ -40,6 +40,10 @@ lint: setup
 	$(BIN)/ruff format --check .
 	.ci/mypy
 	$(BIN)/lint-imports
+
+# A Debian package that a clinic's machine installs without a network: dist/opticaldr_*.deb
+deb:
+	PYTHON=$(PYTHON) packaging/build_deb.sh
 
 bench: setup
 	$(BIN)/python -m benchmarks

@@ -78,7 +78,12 @@ def run(
     )
     tell(summary if as_json else _for_people(summary), as_json=as_json)
     if not summary["passed"]:
-        raise typer.Exit(1)
+        raise typer.Exit(4 if _died(summary["eye"]) else 1)
+
+
+def _died(eye: dict[str, Any]) -> bool:
+    """Whether eye ended without a reason of its own, so that starting it again may help."""
+    return not eye["said_farewell"] and not eye["suspicion"] and eye["exit_code"] != 0
 
 
 def _tell_live(entry: Any) -> None:

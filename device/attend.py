@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from opticaldr.device.audit import AuditLog
+from opticaldr.device.notify import ALIVE, notify
 from opticaldr.device.orders import OK, TRIPPED, Orders
 from opticaldr.device.perseverance import REARMED, persevere
 from opticaldr.device.status import Status
@@ -63,6 +64,7 @@ def attend(
     with StopSign((signal.SIGINT, signal.SIGTERM)) as sign:
         while not sign.seen:
             if not shutter.wanted:
+                notify(ALIVE)
                 shutter.wait()
                 continue
             if session.exit_code == TRIPPED:

@@ -11,6 +11,7 @@ from typing import Any
 from opticaldr.artefacts import load_key
 from opticaldr.device.audit import AuditLog, Entry, read_log
 from opticaldr.device.hearing import name_of
+from opticaldr.device.notify import ALIVE, READY, notify
 from opticaldr.device.orders import Orders
 from opticaldr.device.records import Event
 from opticaldr.device.voice import Session, listen
@@ -39,15 +40,25 @@ def persevere(
 
     It holds the estimates of all of them. The arguments are those of `opticaldr.device.voice.listen`.
     """
+
+    def alive() -> bool:
+        notify(ALIVE)
+        return wanted()
+
+    def enter(entry: Mapping[str, Any]) -> None:
+        if entry["kind"] == "hello":
+            notify(READY)
+        on_entry(entry)
+
     until = None if seconds is None else time.monotonic() + seconds
-    session = listen(orders, log, about=about, seconds=seconds, wanted=wanted, on_entry=on_entry)
+    session = listen(orders, log, about=about, seconds=seconds, wanted=alive, on_entry=enter)
     while _may_come_back(session) and wanted():
         left = None if until is None else until - time.monotonic()
         if left is not None and left <= 0:
             break
         again = orders.model_copy(update={"wait": True})
         before = session.estimates
-        session = listen(again, log, about=about, seconds=left, wanted=wanted, on_entry=on_entry)
+        session = listen(again, log, about=about, seconds=left, wanted=alive, on_entry=enter)
         session.estimates[:0] = before
     return session
 

@@ -1,0 +1,34 @@
+"""``opticaldr update``: give a camera another bundle, or the one before again."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from opticaldr.cli.options import Json
+
+
+def update(
+    bundle: Annotated[
+        Path | None, typer.Argument(help="Folder of the new bundle.", show_default=False)
+    ] = None,
+    trust: Annotated[Path, typer.Option(help="Public key that must have signed it.")] = Path(
+        "/etc/opticaldr/maker.pub"
+    ),
+    store: Annotated[Path, typer.Option(help="Folder of the installed bundles.")] = Path(
+        "/var/lib/opticaldr/bundles"
+    ),
+    rollback: Annotated[bool, typer.Option("--rollback", help="Go back to the previous bundle.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Check a bundle, try it, and make it the one the camera starts with; nothing changes if it fails."""
+    from opticaldr.cli.console import tell
+    from opticaldr.device import update as updates
+
+    if (bundle is None) is not rollback:
+        raise typer.BadParameter("name a bundle, or say --rollback")
+    now = updates.roll_back(store, trust) if bundle is None else updates.update(bundle, store, trust)
+    tell(
+        {"current": now.id, "link": str(store / updates.CURRENT), "next": "restart the camera"},
+        as_json=as_json,
+    )
