@@ -97,14 +97,14 @@ def flat(rig: Rig, plan: Plan) -> Arrays:
             raise Refusal("the flat panel is dark", "switch it on and hold it right before the lens")
         full = range_ / slope
         for name, gain in (("low", 1.0), ("high", HIGH_GAIN)):
-            exposures = np.linspace(0.05, 1.15, plan.flats) * full / gain
-            rows = []
-            for exposure in exposures:
-                first, second = frames(rig, float(exposure), gain, 2)
+            exposures, rows = [], []
+            for asked in np.linspace(0.05, 1.15, plan.flats) * full / gain:
+                first, second = frames(rig, float(asked), gain, 2)
+                exposures.append(first.exposure)
                 rows.append(pair_statistics(first.raw, second.raw, everywhere))
             mean, variance, count = (np.stack(column) for column in zip(*rows, strict=True))
             found |= {
-                f"{name}_exposure": exposures,
+                f"{name}_exposure": np.array(exposures),
                 f"{name}_mean": mean,
                 f"{name}_variance": variance,
                 f"{name}_count": count,
@@ -134,12 +134,12 @@ def spot(rig: Rig, plan: Plan, depth: float, side: int) -> Arrays:
         light, background = [], []
         corner: tuple[int, int] | None = None
         highest, temperature = 0, 0.0
-        for exposure in exposures:
+        for number, exposure in enumerate(exposures):
             rig.board.source(power)
             lit = Mean()
             for frame in frames(rig, float(exposure), 1.0, plan.frames):
                 lit.add(frame.raw)
-                temperature = frame.temperature
+                exposures[number], temperature = frame.exposure, frame.temperature
             rig.board.source(0.0)
             unlit = Mean()
             for frame in frames(rig, float(exposure), 1.0, plan.frames):
@@ -185,7 +185,7 @@ def _core_variance(values: NDArray[np.float32]) -> float:
 
 
 def frames(rig: Rig, exposure: float, gain: float, count: int) -> Iterator[RawFrame]:
-    """Frames taken with exactly these settings.
+    """Frames taken with these settings, as nearly as the sensor can.
 
     Raises:
         Refusal: the camera took another exposure or gain than it was asked for.
@@ -193,7 +193,7 @@ def frames(rig: Rig, exposure: float, gain: float, count: int) -> Iterator[RawFr
     rig.camera.configure(exposure=exposure, gain=gain)
     for _ in range(count):
         frame = rig.camera.capture()
-        if abs(frame.exposure - exposure) > 0.02 * exposure or abs(frame.gain - gain) > 0.02 * gain:
+        if not frame.taken_at(exposure, gain):
             raise Refusal(
                 f"the camera took {frame.exposure:g} s at gain {frame.gain:g} instead of {exposure:g} s at {gain:g}",
                 "switch its automatic exposure and gain off",

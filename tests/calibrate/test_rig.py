@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+from opticaldr.calibration import capture
 from opticaldr.calibration.rig import Rig
 from opticaldr.errors import Refusal
 from opticaldr.firmware_interface.errors import NoBoard
@@ -152,12 +153,13 @@ def test_a_real_camera_and_the_board_work_together(design, pi, model):
     rig = Rig(real(), design=design, seed=1)
     pi(rig, pi=model)
     with rig:
-        rig.camera.configure(exposure=1e-3)
         rig.go_to(0.5)
         with rig.target("source"):
             rig.board.source(0.02)
+            rig.camera.configure(exposure=1e-3)
             lit = rig.camera.capture().raw.astype(int)
             rig.board.source(0)
+            rig.camera.configure(exposure=1e-3)
             unlit = rig.camera.capture().raw.astype(int)
     assert lit.shape == design.spec.sensor.shape
     assert (lit - unlit).max() > 100
@@ -169,6 +171,7 @@ def test_a_person_is_asked_for_the_flat_panel_of_a_real_bench(design, pi):
     rig = Rig(real(), design=design, ask=asked.append)
     pi(rig)
     with rig, rig.target("flat"):
+        rig.camera.configure(exposure=0.01)
         level = rig.camera.capture().raw.mean()
     assert level > 200
     assert [("panel" in each) for each in asked] == [True, True]
@@ -243,3 +246,13 @@ def test_settings_count_as_taken_within_rows_and_steps_of_gain():
     assert frame.taken_at(1e-4, 8.0)
     assert not frame.taken_at(2e-4, 8.0)
     assert not frame.taken_at(1e-4, 4.0)
+
+
+def test_a_bracket_tells_the_exposures_that_the_sensor_rounded_to(design, pi):
+    rig = Rig(real(), design=design, seed=1)
+    pi(rig)
+    with rig:
+        found = capture.spot(rig, capture.Plan(exposures=2, frames=1), 0.6, 256)
+    rows = found["exposures"] / 14.8e-6
+    assert rows == pytest.approx(np.round(rows), abs=0.1)
+    assert found["light"].max() > 300

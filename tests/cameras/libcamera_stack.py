@@ -2,7 +2,7 @@
 
 `Stack` is the Pi with what is plugged in; `Stack.Picamera2` stands for the class. Its signatures are checked against
 the real ones in `test_picamera2_signatures.py`. It obeys what the real stack does: controls arrive with a later frame;
-a frame may have begun before it was asked for; exposures are whole rows of the sensor; a request that is not released is
+a frame may have begun before it was asked for; exposures are whole rows of the sensor; a request not released is
 missing later; a control that the camera does not have raises; rows are padded with rubbish; a Pi 5 left-aligns unpacked
 values and compresses what was to be packed.
 """
