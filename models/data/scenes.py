@@ -38,7 +38,7 @@ class SceneCache:
         self.limit, self.folder = limit, folder or home / "opticaldr" / "scenes"
 
     def remember(self, key: str, size: int, make: Callable[[Path], None]) -> dict[str, NDArray[Any]]:
-        """The arrays under a key, mapped, what is written stays in memory; made by ``make(folder)`` as ``.npy`` files if absent.
+        """The arrays under a key, mapped (what is written stays in memory); made as ``.npy`` files if absent.
 
         Args:
             key: see `content_key`.

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from opticaldr.models.networks.parallel import BatchNorm2d
+from opticaldr.models.networks.precision import convolving
 
 
 class FrameNetwork(nn.Module):
@@ -36,7 +37,9 @@ class FrameNetwork(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Linear RGB ``[n, 3, y, x]`` in 0..1 to embeddings ``[n, embedding]``, not negative."""
-        return torch.relu(self.embed(self.features(frames)))
+        with convolving(frames):
+            features = self.features(frames)
+        return torch.relu(self.embed(features.float()))
 
     def factors(self, embeddings: Tensor) -> Tensor:
         """Embeddings ``[n, embedding]`` to standardised factors ``[n, factors]``, in the data's order."""

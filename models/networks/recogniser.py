@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from opticaldr.models.networks.layers import Convolution, Residual, Standardise
 from opticaldr.models.networks.parallel import BatchNorm1d, Dropout
+from opticaldr.models.networks.precision import convolving
 
 Sampler = Callable[[torch.Generator], tuple[Tensor, Tensor]]
 Progress = Callable[[str, int, int], None]
@@ -49,7 +50,9 @@ class Recogniser(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         """Linear RGB ``[n, 3, y, x]`` to unit vectors ``[n, embedding]``."""
-        return functional.normalize(self.project(self.features(frames)), dim=1)
+        with convolving(frames):
+            features = self.features(frames)
+        return functional.normalize(self.project(features.float()), dim=1)
 
 
 class MarginSoftmax(nn.Module):

@@ -138,7 +138,7 @@ class DesignConfig(_Config):
     attackers: Annotated[int, Field(ge=1, le=100)] = 1
     """Recognisers re-trained from scratch on what the lens captures, each from another seed; the worst counts."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
-    """Of arithmetic in networks, as Lightning Fabric calls it."""
+    """Of the convolutions; optics and losses always are in single precision."""
     subjects: SubjectsConfig = SubjectsConfig()
     data: DataConfig = DataConfig()
     lens: LensConfig = LensConfig()

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TypeVar
 
 import torch
@@ -10,6 +10,7 @@ from torch import distributed as dist
 
 from opticaldr.errors import Refusal
 from opticaldr.models.networks.parallel import processes, rank
+from opticaldr.models.networks.precision import reduced_precision
 
 T = TypeVar("T")
 
@@ -18,50 +19,36 @@ T = TypeVar("T")
 def crew(precision: str, *batches: int) -> Iterator[None]:
     """Join the processes that ``torchrun`` started, if it did, for the length of a block.
 
-    Lightning Fabric finds out about machines, devices and backends, and runs networks in mixed precision. It is
-    imported only where one of the two is asked for.
+    Lightning Fabric finds out about machines and backends; it is imported only where there are several processes.
 
     Args:
-        precision: as Fabric calls it; ``32-true`` is plain.
+        precision: ``32-true``, or ``bf16-mixed`` for convolutions in bfloat16.
         batches: sizes of batches; each must divide among the processes.
 
     Raises:
         Refusal: a batch that does not.
     """
-    started = int(os.environ.get("WORLD_SIZE", "1"))
-    if started == 1 and precision == "32-true":
-        yield
-        return
-    if uneven := [batch for batch in batches if batch % started]:
-        raise Refusal(
-            f"a batch of {uneven[0]} does not divide among {started} processes",
-            f"use batches that are multiples of {started}",
-        )
-    try:
-        from lightning_fabric import Fabric
-    except ImportError:
-        raise Refusal(
-            "Lightning Fabric is not installed; it runs several processes and mixed precision",
-            "pip install 'opticaldr[design]'",
-        ) from None
-    accelerator = "cpu" if not torch.cuda.is_available() else "auto"
-    if started == 1:
-        fabric = Fabric(accelerator=accelerator, devices=1, precision=precision)
-    else:
-        local = int(os.environ.get("LOCAL_WORLD_SIZE", started))
-        fabric = Fabric(
-            accelerator=accelerator,
-            strategy="ddp",
-            devices=local,
-            num_nodes=started // local,
-            precision=precision,
-        )
-    fabric.launch()
-    try:
-        with fabric.autocast():
+    with reduced_precision(torch.bfloat16) if precision == "bf16-mixed" else nullcontext():
+        if (started := int(os.environ.get("WORLD_SIZE", "1"))) == 1:
             yield
-    finally:
-        if dist.is_available() and dist.is_initialized():
+            return
+        if uneven := [batch for batch in batches if batch % started]:
+            raise Refusal(
+                f"a batch of {uneven[0]} does not divide among {started} processes",
+                f"use batches that are multiples of {started}",
+            )
+        try:
+            from lightning_fabric import Fabric
+        except ImportError:
+            raise Refusal(
+                "Lightning Fabric is not installed; it runs several processes",
+                "pip install 'opticaldr[design]'",
+            ) from None
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", started))
+        Fabric(accelerator="cpu", strategy="ddp", devices=local, num_nodes=started // local).launch()
+        try:
+            yield
+        finally:
             dist.destroy_process_group()
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from opticaldr.errors import Refusal
-from opticaldr.models.networks import parallel
+from opticaldr.models.networks import frame_network, parallel
 from opticaldr.models.training.crew import crew
 
 LAYERS = """
@@ -111,10 +111,18 @@ def test_a_batch_that_does_not_divide_is_refused(monkeypatch):
         pass
 
 
-def test_mixed_precision_is_used_inside():
+def test_mixed_precision_is_for_convolutions_alone():
+    torch.manual_seed(0)
+    network, frames = frame_network("sanet", 3, 32).eval(), torch.rand(4, 3, 32, 32)
+    seen = []
+    network.features[1][0].register_forward_hook(lambda layer, inputs, output: seen.append(output.dtype))
+    plain = network(frames)
     with crew("bf16-mixed", 8):
-        assert nn.Linear(4, 4)(torch.rand(2, 4)).dtype == torch.bfloat16
-    assert nn.Linear(4, 4)(torch.rand(2, 4)).dtype == torch.float32
+        mixed = network(frames)
+        assert (frames[0, 0] @ frames[0, 0]).dtype == torch.float32  # what optics do
+    assert seen == [torch.float32, torch.bfloat16]
+    assert mixed.dtype == torch.float32
+    assert 0 < (mixed - plain).abs().max() < 0.05 * plain.abs().max()
 
 
 def test_plain_training_does_not_import_lightning():
