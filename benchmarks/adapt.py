@@ -37,8 +37,10 @@ from opticaldr.models.training.finetune import OTHER_PEOPLE
 from opticaldr.models.training.loop import Work
 from opticaldr.models.training.pool import Pool, film
 
-STRENGTHS = (2.0, 3.0, 4.0, 6.0, 8.0)
-"""Build errors in units of what a workshop quotes; above 4 a technician would send the mask back."""
+STRENGTHS = (4.0, 8.0, 12.0, 16.0, 24.0)
+"""Build errors in units of what a workshop quotes; at 2 the default design loses nothing yet."""
+CEILING = 3
+"""Steps of networks from scratch, in units of the design's, whose own had begun with the lens."""
 DENSE, SPARSE = (0.4, 0.5, 0.6, 0.7, 0.9, 1.2), (0.4, 0.6, 1.2)
 """Depths of a whole and of a quick bench session, metres."""
 NOISE = 0.003
@@ -151,7 +153,13 @@ def closures(design: Artefact) -> list[Figure]:
         align_statistics(blind, unlabelled)
         found["unlabelled"] = judge(blind, head, scale, test, truth, seed)
         scratch = config.model_copy(
-            update={"networks": made_with.networks, "head": made_with.head, "anchor": 0.0}
+            update={
+                "networks": made_with.networks.model_copy(
+                    update={"steps": CEILING * made_with.networks.steps}
+                ),
+                "head": made_with.head,
+                "anchor": 0.0,
+            }
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed + 1)
@@ -184,32 +192,32 @@ def closed(name: str, known: dict[str, list[Errors]], people: NDArray[np.int64])
         builds = rng.integers(len(before), size=len(before))
         rows = np.concatenate([np.flatnonzero(people == n) for n in rng.choice(numbers, len(numbers))])
         drawn.append(share(*(errors[np.ix_(builds, rows)] for errors in (before, after, ceiling))))
-    low, high = np.quantile(drawn, (0.025, 0.975))
+    low, high = np.nanquantile(drawn, (0.025, 0.975))
     label = f"closure, {name}"
     goal = None if name == "unlabelled" else 0.9
-    worst = min(share(*(e[[b]] for e in (before, after, ceiling))) for b in range(len(before)))
+    worst = np.nanmin([share(*(e[[b]] for e in (before, after, ceiling))) for b in range(len(before))])
     return [
         Figure(label, share(before, after, ceiling), "", goal, "higher", "networks trained from scratch"),
         Figure(f"{label}: interval from", float(low), "", None, "higher"),
         Figure(f"{label}: interval to", float(high), "", None, "higher"),
-        Figure(f"{label}: worst build", worst, "", None, "higher"),
+        Figure(f"{label}: worst build", float(worst), "", None, "higher"),
     ]
 
 
 def share(before: NDArray[np.float64], after: NDArray[np.float64], ceiling: NDArray[np.float64]) -> float:
-    """(before - after) / (before - ceiling) of mean errors."""
-    return float((before.mean() - after.mean()) / (before.mean() - ceiling.mean()))
+    """(before - after) / (before - ceiling) of mean errors; NaN where the gap is below 2 % of the ceiling."""
+    gap = before.mean() - ceiling.mean()
+    return float((before.mean() - after.mean()) / gap) if gap > 0.02 * ceiling.mean() else float("nan")
 
 
 def scaled(strength: float) -> Tolerances:
     """Tolerances of a build that is ``strength`` times worse, as far as they are allowed to be."""
-    usual = Tolerances()
     return Tolerances(
-        form=strength * usual.form,
-        decentre=strength * usual.decentre,
-        rotation=strength * usual.rotation,
-        spacing=strength * usual.spacing,
-        aperture=strength * usual.aperture,
+        form=min(strength * Tolerances().form, 2e-6),
+        decentre=min(strength * Tolerances().decentre, 500e-6),
+        rotation=min(strength * Tolerances().rotation, 0.2),
+        spacing=min(strength * Tolerances().spacing, 500e-6),
+        aperture=min(strength * Tolerances().aperture, 0.05),
     )
 
 
