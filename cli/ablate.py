@@ -32,6 +32,7 @@ def ablate(
     from opticaldr.artefacts import open_artefact
     from opticaldr.cli.console import progress_bar, tell
     from opticaldr.errors import Refusal
+    from opticaldr.models.evaluation.attackers import OffTheShelf, Retrained
     from opticaldr.models.evaluation.populations import simulated_study
     from opticaldr.models.evaluation.subject import read_subject
 
@@ -40,7 +41,12 @@ def ablate(
     artefact = open_artefact(subject, kind=("design", "calibration", "head", "bundle"))
     optics = read_subject(artefact)
     with progress_bar() as progress:
-        studies = [simulated_study(optics, budget, seed=seed, progress=progress) for seed in range(seeds)]
+        studies = [
+            simulated_study(
+                optics, budget.value, seed=seed, attacks=[OffTheShelf(), Retrained()], progress=progress
+            )
+            for seed in range(seeds)
+        ]
     found = {"subject": artefact.id, "budget": budget, "seeds": seeds, **compared(studies)}
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -56,12 +62,12 @@ def ablate(
 def compared(studies: "list[Study]") -> dict[str, Any]:
     """Worst-case AUC and utility of the lens and its controls, mean over seeds with 95 % intervals (Student's t).
 
-    Only attackers that both have met count. ``lead`` is the control's AUC less the lens's, seed by seed: the
+    Lens and controls meet the same attackers. ``lead`` is the control's AUC less the lens's, seed by seed: the
     lens beats a control if the interval of its lead lies above zero.
     """
     names = [match.view.name for match in studies[0].matches]
-    worst = {name: [_worst(study, name) for study in studies] for name in names}
-    lens = [_worst(study, study.subject) for study in studies]
+    worst = {name: [study.worst(name).auc.value for study in studies] for name in names}
+    lens = [study.worst().auc.value for study in studies]
     useful = {
         name: [study.utility[name].expression.value for study in studies]
         for name in (studies[0].subject, *names)
@@ -78,12 +84,6 @@ def compared(studies: "list[Study]") -> dict[str, Any]:
             "beaten": _mean(lead)[1] > 0,
         }
     return {"optics": optics, "beats_all": all(optics[name]["beaten"] for name in names)}
-
-
-def _worst(study: "Study", view: str) -> float:
-    """AUC of the strongest attacker of those that every control has met."""
-    met = {row.attacker for row in study.of(study.matches[0].view.name)}
-    return max(row.auc.value for row in study.of(view) if row.attacker in met)
 
 
 def _mean(values: list[float]) -> list[float]:

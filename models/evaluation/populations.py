@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from opticaldr.models.evaluation import cache as store
 from opticaldr.models.evaluation.alignment import FloatArray, align
-from opticaldr.models.evaluation.attackers import Ground
+from opticaldr.models.evaluation.attackers import Attack, Ground
 from opticaldr.models.evaluation.attackers.ladder import ladder_on_raw_frames
 from opticaldr.models.evaluation.budgets import BUDGETS, Budget
 from opticaldr.models.evaluation.dynamic import dynamic_study
@@ -49,6 +49,7 @@ def simulated_study(
     *,
     seed: int,
     dynamic: bool = False,
+    attacks: Sequence[Attack] | None = None,
     progress: Progress = lambda stage, done, total: None,
 ) -> Study:
     """The ladder on simulated subjects, with a recogniser trained here on clean ones.
@@ -58,13 +59,16 @@ def simulated_study(
         budget: name of a budget.
         seed: of everything random.
         dynamic: whether random masks that change from frame to frame are attacked too.
+        attacks: who attacks the lens; the budget's ladder if None.
         progress: of long work.
     """
     beyond = []
     if dynamic:
         width = mean_width(optics.view.bank)
         beyond = dynamic_study(optics.spec, optics.depths, width, window=WINDOW, seed=seed)
-    return _simulated(optics, BUDGETS[budget], "simulated subjects", seed, progress, beyond=beyond)
+    return _simulated(
+        optics, BUDGETS[budget], "simulated subjects", seed, progress, attacks=attacks, beyond=beyond
+    )
 
 
 def raw_study(
