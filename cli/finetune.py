@@ -60,6 +60,8 @@ def finetune(
             "closure": {
                 what: "no gap" if closed is None else closed for what, closed in metrics["closure"].items()
             },
+            "factor_error_unlabelled": metrics["unlabelled"]["factor_error"],
+            "recogniser_auc": {name: metrics["privacy"][f"{name}_auc"] for name in ("design", "built")},
             "report": made.file("report.html"),
         },
         as_json=as_json,
