@@ -1,14 +1,17 @@
 """The verbs as far as they go without learning anything."""
 
+import json
 import tomllib
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
+from opticaldr.artefacts import open_artefact
 from opticaldr.cli import design, export, finetune
 from opticaldr.errors import Refusal
 from opticaldr.models.training import DesignConfig, FinetuneConfig
+from tests.data import miniatures
 
 
 def run(verb, *arguments):
@@ -51,3 +54,35 @@ def test_export_refuses_what_is_no_artefact(tmp_path):
 
 def test_finetune_without_its_inputs_is_wrong_usage():
     assert run(finetune.finetune).exit_code == 2
+
+
+@pytest.mark.slow
+def test_a_design_is_learned_on_data_sets_named_on_the_command_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    celeba = miniatures.celeba(tmp_path / "celeba", people=30)
+    avec = miniatures.avec(tmp_path / "avec", 2014, each=4)
+    (celeba / "Img" / "img_align_celeba" / "000020.jpg").write_bytes(b"")
+    config = tmp_path / "c.toml"
+    config.write_text(
+        "[subjects]\nframes = 4\ndepths = [0.6, 0.9]\n[data]\naligned = true\n"
+        "[lens]\nsteps = 4\nbatch = 16\nmodes = [4, 5, 6]\npsf = 21\n[networks]\nsteps = 4\n"
+        "[recogniser]\nsteps = 4\n[head]\nsteps = 4\n[joint]\nsteps = 2\nwindows = 2\n"
+    )
+    made = run(
+        design.design, "--data", f"celeba:{celeba}", "--clips", f"avec2014:{avec}", "--config", config,
+        "--out", tmp_path / "design", "--json",
+    )  # fmt: skip
+    assert made.exit_code == 0, made.exception
+    said = json.loads(made.stdout)
+    assert said["skipped"] == 1
+    assert set(said["protocols"]) == {"official", "subject-disjoint"}
+    sealed = open_artefact(tmp_path / "design", kind="design")
+    metrics = sealed.json("metrics.json")
+    assert metrics["protocols"]["official"]["sessions"] == 4
+    assert metrics["protocols"]["subject-disjoint"]["sessions"] == 3  # without person 203, who is in training
+    low, high = metrics["protocols"]["official"]["lookup"]["mae"][1:]
+    assert low <= metrics["protocols"]["official"]["lookup"]["mae"][0] <= high
+    assert set(metrics["factors"]) >= {"Smiling", "nose_x", "mean"}
+    page = sealed.file("report.html").read_text()
+    assert "000020.jpg is empty" in page
+    assert "subject-disjoint" in page
