@@ -1,10 +1,10 @@
-"""AUC against an independent implementation, its soft shadow, which pairs count, and the multiplier."""
+"""AUC against an independent implementation, d' beside it, which pairs count, and the multiplier."""
 
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from opticaldr.models.training.privacy import Multiplier, pair_scores, soft_auc, verification_auc
+from opticaldr.models.training.privacy import Multiplier, pair_scores, separation, verification_auc
 
 
 def test_auc_is_the_area_under_the_roc_curve_ties_included():
@@ -16,15 +16,16 @@ def test_auc_is_the_area_under_the_roc_curve_ties_included():
     assert verification_auc(genuine, impostor) == pytest.approx(expected, abs=1e-9)
 
 
-def test_soft_auc_tends_to_the_auc_and_pulls_the_right_way():
+def test_separation_gives_the_auc_of_normal_scores_and_still_pulls_where_the_auc_is_flat():
     generator = torch.Generator().manual_seed(1)
-    genuine = (torch.randn(40, generator=generator) + 1).requires_grad_()
-    impostor = torch.randn(90, generator=generator)
-    soft = soft_auc(genuine, impostor, temperature=1e-3)
-    assert soft.item() == pytest.approx(verification_auc(genuine.detach(), impostor), abs=5e-3)
-    soft_auc(genuine, impostor).backward()
-    assert (genuine.grad >= 0).all()
-    assert genuine.grad.sum() > 0
+    genuine = (torch.randn(4000, generator=generator) + 1.5).requires_grad_()
+    impostor = torch.randn(4000, generator=generator)
+    auc = float(torch.special.ndtr(separation(genuine, impostor).detach() / 2**0.5))
+    assert auc == pytest.approx(verification_auc(genuine.detach(), impostor), abs=0.01)
+    far = (genuine.detach() + 10).requires_grad_()
+    assert verification_auc(far.detach(), impostor) == 1.0
+    (slope,) = torch.autograd.grad(separation(far, impostor), far)
+    assert float(slope.sum()) == pytest.approx(1.0, abs=0.1)  # d' grows with the mean in units of the spread
 
 
 def test_genuine_pairs_come_from_two_recordings():
@@ -37,13 +38,13 @@ def test_genuine_pairs_come_from_two_recordings():
 
 
 def test_multiplier_rises_while_the_constraint_is_broken_and_falls_to_zero_after():
-    multiplier = Multiplier(target=0.6, start=1.0, rate=0.5)
+    multiplier = Multiplier(target=0.6, start=1.0, rate=0.5, limit=20.0)
     for _ in range(40):
         multiplier.update(0.9)
     assert float(multiplier.value) > 3
     for _ in range(400):
         multiplier.update(0.5)
     assert float(multiplier.value) == 0.0
-    fixed = Multiplier(target=0.6, start=1.0, rate=0.0)
+    fixed = Multiplier(target=0.6, start=1.0, rate=0.0, limit=20.0)
     fixed.update(0.9)
     assert float(fixed.value) == 1.0
