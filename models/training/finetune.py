@@ -9,7 +9,7 @@ from typing import Any
 from opticaldr.artefacts import Artefact, create
 from opticaldr.calibration.measured import read_measured
 from opticaldr.errors import Refusal
-from opticaldr.models.networks import Compact, FactorScale, TemporalHead, load_networks, save_networks
+from opticaldr.models.networks import FACTORS, Compact, FactorScale, TemporalHead, load_networks, save_networks
 from opticaldr.models.optics import Optic
 from opticaldr.models.training.adaptation import (
     Adapter,
@@ -76,6 +76,11 @@ def finetune(
     network, head, scale = load_networks(
         design.file("networks.safetensors"), measured.spec.sensor.binned_shape[0]
     )
+    if scale.names != FACTORS:
+        raise Refusal(
+            f"{design.path} learned on data sets, and only designs of simulated subjects can be adapted yet",
+            "give a design that was learned without data.pictures",
+        )
     subjects = config.subjects
     subjects = subjects.model_copy(
         update={"frames": made_with.subjects.frames, "fps": made_with.subjects.fps}
