@@ -9,7 +9,14 @@ from typing import Any
 from opticaldr.artefacts import Artefact, create
 from opticaldr.calibration.measured import read_measured
 from opticaldr.errors import Refusal
-from opticaldr.models.networks import FACTORS, Compact, FactorScale, TemporalHead, load_networks, save_networks
+from opticaldr.models.networks import (
+    FACTORS,
+    Compact,
+    FactorScale,
+    TemporalHead,
+    load_networks,
+    save_networks,
+)
 from opticaldr.models.optics import Optic
 from opticaldr.models.training.adaptation import (
     Adapter,
