@@ -11,11 +11,12 @@ from torch import Tensor
 
 from opticaldr.artefacts import Report
 from opticaldr.models.data import srgb_bytes
-from opticaldr.models.optics import Optic
+from opticaldr.models.optics import Optic, OpticsSpec, pupil_mask, zernike_height
 from opticaldr.models.training.camera import Camera
 from opticaldr.models.training.config import DesignConfig
 from opticaldr.models.training.loop import Record
 from opticaldr.models.training.pool import Pool
+from opticaldr.models.training.rays import Rays
 
 
 def write_report(
@@ -196,11 +197,50 @@ def _path(history: list[Record], config: DesignConfig) -> Any:
         axes[place].set(title=title, xlabel="step")
 
     draw(0, ["factors"], "factor loss (1 is no knowledge)")
-    draw(1, ["auc"], "adversary's AUC on people it has not met")
+    draw(1, ["auc"], "best opponent's AUC on people it has not met")
     axes[1].axhline(config.lens.target_auc, linestyle=":", color="gray")
     draw(2, ["multiplier"], "multiplier")
     draw(3, [name for name in history[0] if name.startswith("z")], "Zernike coefficients / µm")
     figure.tight_layout()
+    return figure
+
+
+def _moments(history: list[Record], spec: OpticsSpec, depths: tuple[float, ...], count: int = 5) -> Any:
+    """Height maps and PSFs at a few steps of the lens stage, from the coefficients that its records hold."""
+    from matplotlib.figure import Figure
+
+    modes = [int(name[1:]) for name in history[0] if name[0] == "z" and name[1:].isdigit()]
+    rays = Rays(spec, modes, depths, 41)
+    coarse = spec.model_copy(update={"pupil": spec.pupil.model_copy(update={"samples": 96})})
+    inside = pupil_mask(coarse)
+    figure = Figure(figsize=(8.4, 3.6))
+    rows = figure.subplots(2, count, squeeze=False)
+    for column, step in enumerate(np.linspace(0, len(history) - 1, count).astype(int)):
+        metres = {j: 1e-6 * history[step][f"z{j}"] for j in modes}
+        height = zernike_height(metres, coarse)
+        rows[0, column].imshow(np.where(inside, height, np.nan), cmap="viridis")
+        rows[0, column].set(title=f"step {step + 1}")
+        psf = rays.psf(torch.tensor(list(metres.values())), len(depths) // 2)[1]
+        rows[1, column].imshow(psf.sqrt(), cmap="gray")
+    for axes in rows.flat:
+        axes.set(xticks=[], yticks=[])
+    figure.tight_layout()
+    return figure
+
+
+def _trade_off(history: list[Record]) -> Any:
+    from matplotlib.figure import Figure
+
+    width = min(15, len(history))
+    smooth = [
+        np.convolve([record[name] for record in history], np.ones(width) / width, mode="valid")
+        for name in ("factors", "auc")
+    ]
+    figure = Figure(figsize=(5.2, 3.6))
+    axes = figure.subplots()
+    dots = axes.scatter(*smooth, c=np.arange(len(smooth[0])), s=8, cmap="viridis")
+    axes.set(xlabel="factor loss (1 is no knowledge)", ylabel="best opponent's AUC")
+    figure.colorbar(dots, label="step")
     return figure
 
 
