@@ -232,13 +232,13 @@ def _trade_off(history: list[Record]) -> Any:
     from matplotlib.figure import Figure
 
     width = min(15, len(history))
-    smooth = [
-        np.convolve([record[name] for record in history], np.ones(width) / width, mode="valid")
-        for name in ("factors", "auc")
-    ]
+    kernel = np.ones(width) / width
+    factors, auc = (
+        np.convolve([record[name] for record in history], kernel, mode="valid") for name in ("factors", "auc")
+    )
     figure = Figure(figsize=(5.2, 3.6))
     axes = figure.subplots()
-    dots = axes.scatter(*smooth, c=np.arange(len(smooth[0])), s=8, cmap="viridis")
+    dots = axes.scatter(factors, auc, c=np.arange(len(auc)), s=8, cmap="viridis")
     axes.set(xlabel="factor loss (1 is no knowledge)", ylabel="best opponent's AUC")
     figure.colorbar(dots, label="step")
     return figure
