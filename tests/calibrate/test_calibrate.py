@@ -5,6 +5,7 @@ import pytest
 
 from opticaldr.artefacts import create, open_artefact
 from opticaldr.calibration import Plan, calibrate, capture
+from opticaldr.calibration.check import check
 from opticaldr.calibration.fit import wavefront_difference
 from opticaldr.calibration.measure import measure
 from opticaldr.calibration.measured import read_measured
@@ -12,7 +13,8 @@ from opticaldr.calibration.rig import Rig
 from opticaldr.calibration.session import Session
 from opticaldr.errors import Refusal
 from opticaldr.hardware.rig import load_rig
-from opticaldr.models.optics import Optic
+from opticaldr.models.optics import Optic, psf_bank
+from opticaldr.models.optics.metrics import ncc
 
 QUICK = Plan(depths=1, exposures=1, frames=1, dark_frames=2, flats=4)
 
@@ -77,3 +79,13 @@ def test_a_hidden_build_is_calibrated_from_design_to_artefact(design, tmp_path):
     assert measured.bank.sum((-2, -1)) == pytest.approx(np.ones((5, 1, 3)), abs=1e-3)
     assert made.manifest.parents == (draft.sealed().id,)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["calibration", "design"]
+    with np.load(made.file("predicted.npz")) as predicted:
+        assert len(predicted["depths"]) == 4
+        ideal = psf_bank(truth.height, truth.spec, list(predicted["depths"]), shape=(64, 64), binned=False)
+        side = predicted["psf"].shape[-1]
+        middle = slice((side - 64) // 2, (side + 64) // 2)
+        for found_psf, true_psf in zip(predicted["psf"][:, 1, middle, middle], ideal[:, 1], strict=True):
+            assert ncc(found_psf, true_psf) >= 0.98
+    assert all(gate.passed for gate in check(made, rig, seed=3))
+    moved = [gate.name for gate in check(made, rig, seed=4) if not gate.passed]
+    assert "departure from the calibrated optic" in moved
