@@ -217,13 +217,17 @@ def _toml_lines(config: BaseModel, table: str) -> Iterator[str]:
             tables.append((name, value, field.description))
             continue
         if field.description:
-            yield f"# {field.description}"
+            yield from _comment(field.description)
         # JSON writes strings, numbers, booleans and arrays as TOML does. TOML has no null: such a key is
         # left out.
         yield f"# {name} is not set" if value is None else f"{name} = {json.dumps(value)}"
     for name, value, description in tables:
         yield ""
         if about := description or type(value).__doc__:
-            yield f"# {about}"
+            yield from _comment(about)
         yield f"[{table}{name}]"
         yield from _toml_lines(value, f"{table}{name}.")
+
+
+def _comment(text: str) -> Iterator[str]:
+    return (f"# {line.strip()}".rstrip() for line in text.strip().splitlines())
