@@ -21,10 +21,11 @@ from opticaldr.models.optics.zernike import zernike
 _LAST_MODE = 21
 _CELLS = (10, 16)  # strips of the panel in which the beam is measured, down and across
 _REACH = 1.6  # of the unit disc, half the panel's shorter side: beyond it a beam has no light
+_COARSE = 4  # every so many pixels suffice to make modes orthogonal
 _HEADROOM = 0.35  # brightest pixel: the focus may become three times brighter while it is searched
 _FRAMES = 2
 _CONVEX_ROUNDS, _MOST_ROUNDS = 3, 20
-_ENOUGH = 0.995  # a round that gains less than this factor is the last
+_ENOUGH = 0.995  # two rounds that gain less than this factor are the last
 
 
 def measure_flatness(
@@ -32,7 +33,7 @@ def measure_flatness(
 ) -> tuple[NDArray[np.float64], float]:
     """Phase [row, column] that makes the focus sharpest, in radians, and how much larger ΣI² became.
 
-    First on the second moment, which is convex, then on the sharpness, which is finer, until a round gains no more.
+    First on the second moment, which is convex, then on the sharpness, which is finer, until rounds gain no more.
     Under the light that really falls on the panel, the modes of the first have orthogonal slopes and those of the
     second orthogonal values, so that one mode hardly disturbs another.
 
@@ -50,11 +51,15 @@ def measure_flatness(
     y = (np.arange(rows, dtype=np.float64) - (rows - 1) / 2)[:, None] / half
     x = (np.arange(columns, dtype=np.float64) - (columns - 1) / 2)[None, :] / half
     inside = np.hypot(x, y) < _REACH
-    modes = np.stack([np.where(inside, zernike(j, x, y, "noll"), 0.0) for j in range(2, _LAST_MODE + 1)])
-    slopes = np.stack(np.gradient(modes, axis=(1, 2)), axis=1) * np.sqrt(beam) * half
-    values = modes * np.sqrt(beam)
-    smooth = _orthogonal(modes, slopes.reshape(len(modes), -1))
-    fine = _orthogonal(modes, values.reshape(len(modes), -1))
+    modes = np.stack(
+        [np.where(inside, zernike(j, x, y, "noll"), 0.0).astype(np.float32) for j in range(2, _LAST_MODE + 1)]
+    )
+    coarse = (slice(None), slice(None, None, _COARSE), slice(None, None, _COARSE))
+    light, shapes = np.sqrt(beam[coarse[1:]]), modes[coarse].astype(np.float64)
+    light /= np.linalg.norm(light)
+    down, across = np.gradient(shapes, axis=(1, 2))
+    smooth = _mixtures(np.stack([down, across], axis=1) * light * half / _COARSE)
+    fine = _mixtures(shapes * light)
     found = np.zeros(bench.panel.shape)
 
     def judged(wanted: NDArray[np.float64], by: Callable[[NDArray[np.float64]], float]) -> float:
@@ -64,10 +69,11 @@ def measure_flatness(
     bench.show(response.greys(found))
     bench.expose(_HEADROOM)
     before = judged(found, _blur)
-    best = before
+    best, idle = before, 0
     for number in range(_MOST_ROUNDS):
         basis, by, step = (smooth, _second_moment, 1.0) if number < _CONVEX_ROUNDS else (fine, _blur, 0.5)
-        for index, mode in enumerate(basis):
+        for index, mixture in enumerate(basis):
+            mode = np.tensordot(mixture, modes, axes=1)
             progress("flatness", number * len(basis) + index, _MOST_ROUNDS * len(basis))
             if index % 4 == 0:  # the focus has become brighter
                 bench.show(response.greys(found))
@@ -78,8 +84,10 @@ def measure_flatness(
             found += float(np.clip(move, -3, 3)) * step * mode
         bench.show(response.greys(found))
         bench.expose(_HEADROOM)
-        last, best = best, judged(found, _blur)
-        if number >= _CONVEX_ROUNDS and best > _ENOUGH * last:
+        now = judged(found, _blur)
+        idle = idle + 1 if now > _ENOUGH * best else 0
+        best = min(best, now)
+        if number >= _CONVEX_ROUNDS and idle >= 2:
             break
     progress("flatness", 1, 1)
     return found, float(before / best)
@@ -126,13 +134,13 @@ def _orders(grating: NDArray[np.float64], flat: NDArray[np.float64]) -> NDArray[
     return (along > 0.5) & (along < 1.5)
 
 
-def _orthogonal(modes: NDArray[np.float64], seen: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mixtures of `modes` [mode, row, column] for which `seen` [mode, …] is orthonormal, without the first two: tilts.
+def _mixtures(seen: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Mixtures [mixture, mode] for which `seen` [mode, …] is orthonormal, without the first two: tilts.
 
     Gram–Schmidt in the given order, so that every mixture keeps the name of its highest mode.
     """
-    mixing = np.linalg.inv(np.linalg.cholesky(seen @ seen.T))
-    return np.asarray(np.tensordot(mixing, modes, axes=1)[2:])
+    flat = seen.reshape(len(seen), -1)
+    return np.linalg.inv(np.linalg.cholesky(flat @ flat.T))[2:].astype(np.float32)
 
 
 def _second_moment(picture: NDArray[np.float64]) -> float:
@@ -144,5 +152,5 @@ def _second_moment(picture: NDArray[np.float64]) -> float:
 
 
 def _blur(picture: NDArray[np.float64]) -> float:
-    """1/ΣI² of a picture with ΣI = 1: small when sharp."""
-    return float(picture.sum() ** 2 / np.sum(picture**2))
+    """1/ΣI²: small when sharp. Not relative to ΣI, which grows smaller when light leaves the camera."""
+    return float(1 / np.sum(picture**2))

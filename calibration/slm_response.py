@@ -116,7 +116,7 @@ class Bench:
             self._wait(self.settling)
 
     def picture(self, frames: int = FRAMES) -> NDArray[np.float64]:
-        """Mean of `frames` frames less the black level [y, x], in digital numbers.
+        """Mean of `frames` frames less the black level [y, x], in digital numbers a second.
 
         Raises:
             Refusal: a saturated pixel.
@@ -128,7 +128,7 @@ class Bench:
                 raise Refusal(
                     "the far field saturates the camera", "put a filter before the laser and start again"
                 )
-            total += frame.raw.astype(np.float64) - frame.black_level
+            total += (frame.raw.astype(np.float64) - frame.black_level) / frame.exposure
         return total / frames
 
     def flat(self, level: int = 0) -> NDArray[np.uint16]:
@@ -226,7 +226,9 @@ def _settling(bench: Bench) -> float:
     bench.display.show(bench.halves(top))
     frames = [bench.camera.capture() for _ in range(30)]
     bench.show(bench.halves(top))
-    pictures = np.array([frame.raw.astype(np.float64) - frame.black_level for frame in frames])
+    pictures = np.array(
+        [(frame.raw.astype(np.float64) - frame.black_level) / frame.exposure for frame in frames]
+    )
     after = pictures[-8:].mean(0)
     change = after - before
     if np.linalg.norm(change) < 0.05 * np.linalg.norm(after):

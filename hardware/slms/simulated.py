@@ -150,6 +150,10 @@ class FarFieldCamera:
         scale = panel.pitch * _CAMERA_PITCH / (self.wavelength * focal)  # energy of the plane is then 1
         self._down = (scale * np.exp(-1j * k * np.outer(v, y))).astype(np.complex64)
         self._across = np.exp(-1j * k * np.outer(x, u)).astype(np.complex64)
+        modulator = self.display.modulator
+        self._lit = (self._beam * np.exp(2j * np.pi / self.wavelength * modulator.flatness)).astype(
+            np.complex64
+        )
         return self
 
     def __exit__(
@@ -191,10 +195,8 @@ class FarFieldCamera:
         paths = self.display.paths()
         if self._seen is None or self._seen[0] is not paths:
             modulator = self.display.modulator
-            k = np.float32(TURN / self.wavelength)
             fill = np.float32(modulator.panel.fill_factor)
-            bare = np.exp(1j * k * modulator.flatness.astype(np.float32))
-            field = self._beam * bare * (fill * np.exp(1j * k * paths) + (1 - fill))
-            far = self._down @ field @ self._across
+            moved = np.exp(np.complex64(1j * TURN / self.wavelength) * paths)
+            far = self._down @ (self._lit * (fill * moved + (1 - fill))) @ self._across
             self._seen = paths, (far.real**2 + far.imag**2).astype(np.float32)
         return self._seen[1].astype(np.float64)
