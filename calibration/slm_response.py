@@ -12,7 +12,7 @@ is written rising unless the panel is said to retard less where it is brighter.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -33,7 +33,7 @@ FRAMES = 4
 PERIOD = 8
 """Pixels a period of the binary grating."""
 
-_BETWEEN = 4  # levels measured between two looks at level 0
+_BETWEEN = 4  # frames between two looks at the laser's power
 FILL = 0.7  # brightest pixel, as a fraction of the range
 
 Progress = Callable[[str, int, int], None]
@@ -82,7 +82,7 @@ class Measured:
                 "steady the bench: air, vibration, a laser that hops modes",
             ),
             Gate(
-                "two methods", self.disagreement * wave, "at most", 0.02, "turns",
+                "two methods", self.disagreement * wave, "at most", 0.01, "turns",
                 "make sure that the camera is in the focus and that the polariser stands along the panel's director",
             ),
             Gate(
@@ -250,19 +250,10 @@ def _interference(
     """Phases of `greys` relative to the first, the scatter about the circle, and the drift of level 0, radians.
 
     Every picture is power · (A + B·cos φ + C·sin φ), whatever A, B and C look like. So the two strongest principal
-    components of all pictures hold a linear image of the circle: an ellipse, which is made round again. Power is read
-    from pictures of level 0 taken in between.
+    components of all pictures hold a linear image of the circle: an ellipse, which is made round again.
     """
-    pictures, powers = [], []
-    for index, grey in enumerate((*greys, greys[0])):
-        progress("interference", index, len(greys) + 1)
-        if index % _BETWEEN == 0 or index == len(greys):
-            bench.show(bench.halves(int(greys[0])))
-            powers.append((index, bench.picture().sum()))
-        bench.show(bench.halves(int(grey)))
-        pictures.append(bench.picture().ravel())
-    progress("interference", len(greys) + 1, len(greys) + 1)
-    stack = np.array(pictures) / np.interp(np.arange(len(pictures)), *np.transpose(powers))[:, None]
+    frames = [bench.halves(int(grey)) for grey in (*greys, greys[0])]
+    stack = _steadied(bench, frames, progress, "interference").reshape(len(frames), -1)
     components, strengths, _ = np.linalg.svd(stack - stack.mean(0), full_matrices=False)
     unit, scatter = _rounded(components[:, :2] * strengths[:2])
     angle = np.unwrap(np.arctan2(unit[:, 1], unit[:, 0]))
@@ -272,18 +263,27 @@ def _interference(
     return angle[:-1] - angle[0], scatter, float(drift)
 
 
+def _steadied(
+    bench: Bench, frames: Sequence[NDArray[np.unsignedinteger]], progress: Progress, stage: str
+) -> NDArray[np.float64]:
+    """A picture [y, x] of each frame, relative to the light of the flat panel, which is looked at again and again."""
+    pictures, powers = [], []
+    for index, frame in enumerate(frames):
+        progress(stage, index, len(frames))
+        if index % _BETWEEN == 0 or index == len(frames) - 1:
+            bench.show(bench.flat())
+            powers.append((index, bench.picture().sum()))
+        bench.show(frame)
+        pictures.append(bench.picture())
+    progress(stage, len(frames), len(frames))
+    power = np.interp(np.arange(len(frames)), *np.transpose(powers))
+    return np.asarray(np.array(pictures) / power[:, None, None])
+
+
 def _grating(bench: Bench, greys: NDArray[np.int64], progress: Progress) -> NDArray[np.float64]:
     """Light that a grating between level 0 and each of `greys` sends where a flat panel sends none."""
-    bench.show(bench.flat())
-    flat = bench.picture()
-    flat /= flat.sum()
-    pictures = []
-    for index, grey in enumerate(greys):
-        progress("grating", index, len(greys))
-        bench.show(bench.grating(int(grey)))
-        picture = bench.picture()
-        pictures.append(picture / picture.sum())
-    progress("grating", len(greys), len(greys))
+    frames = [bench.grating(int(grey)) for grey in greys]
+    flat, *pictures = _steadied(bench, [bench.flat(), *frames], progress, "grating")
     brightest = np.max(pictures, axis=0)
     orders = (brightest > 4 * flat) & (brightest > 0.05 * (brightest - flat).max())
     return np.array([np.sum((picture - flat)[orders]) for picture in pictures])
