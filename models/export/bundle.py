@@ -1,6 +1,7 @@
 """`export`: from networks and a calibration to the signed bundle that a camera is given."""
 
 import json
+import math
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -38,6 +39,10 @@ Precision = Literal["float32", "int8"]
 
 LIFETIME = timedelta(days=365)
 """How long a calibration may be trusted; screws and glue creep."""
+
+WARMTH = 20.0
+"""Kelvin around the calibration's temperature in which it is trusted. A polymer's index falls by 1e-4 a kelvin, so its
+phase stays within 0.4 %; a sensor is warmer than its housing by less than that."""
 
 CALIBRATION = 3_000_000
 """First number of the people whose frames give the ranges of INT8 activations."""
@@ -90,6 +95,9 @@ def export(
     measured = read_measured(calibration, accept_failed_gates=accept_failed_gates)
     require_mode(networks, measured.spec.sensor)
     interlock = derive_interlock(measured.bank, measured.spec.sensor)
+    interlock = interlock.model_copy(
+        update={"temperatures": temperatures(calibration, interlock.temperatures)}
+    )
     loaded = load_networks(networks.file("networks.safetensors"), measured.spec.sensor.binned_shape[0])
     network, head, _ = loaded
     metrics = networks.json("metrics.json")
@@ -222,6 +230,19 @@ def expiry(calibration: Artefact) -> datetime:
     if datetime.now(UTC) >= last:
         raise Refusal(f"{calibration.path} expired on {last:%Y-%m-%d}", "calibrate the camera again")
     return last
+
+
+def temperatures(calibration: Artefact, electronics: tuple[float, float]) -> tuple[float, float]:
+    """Kelvin between which a calibration is trusted: around its own, and never outside what ``electronics`` stand.
+
+    A camera that does not tell its temperature leaves it at the latter.
+    """
+    if "noise.json" not in calibration.manifest.files:
+        return electronics
+    measured = float(calibration.json("noise.json")["temperature_k"])
+    if not math.isfinite(measured):
+        return electronics
+    return max(measured - WARMTH, electronics[0]), min(measured + WARMTH, electronics[1])
 
 
 def require_mode(networks: Artefact, sensor: SensorSpec) -> None:

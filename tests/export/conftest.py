@@ -17,8 +17,14 @@ DEPTHS = (1.0, 1.2)
 
 @pytest.fixture(scope="session")
 def spec():
+    """The clinic's camera with a smaller sensor, its pupil as coarsely sampled as these surfaces bear."""
     clinic = preset("clinic")
-    return clinic.model_copy(update={"sensor": clinic.sensor.model_copy(update={"shape": (512, 512)})})
+    return clinic.model_copy(
+        update={
+            "sensor": clinic.sensor.model_copy(update={"shape": (512, 512)}),
+            "pupil": clinic.pupil.model_copy(update={"samples": 320}),
+        }
+    )
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +53,7 @@ def make_design(spec):
 
 @pytest.fixture(scope="session")
 def make_calibration(spec):
-    def make(out, parent, *, surface=SURFACE, passed=True):
+    def make(out, parent, *, surface=SURFACE, passed=True, temperature=300.0):
         built = zernike_height({**surface, 6: 0.5e-6}, spec)
         fields = [(0.0, 0.0), (0.1, 0.05)]
         bank = psf_bank(built, spec, DEPTHS, fields=fields, shape=(161, 161), binned=False)
@@ -59,6 +65,7 @@ def make_calibration(spec):
                 fields=np.array(fields),
             )
             (draft.path / "gates.json").write_text(json.dumps({"gates": [{"name": "snr", "passed": passed}]}))
+            (draft.path / "noise.json").write_text(json.dumps({"temperature_k": temperature}))
             (draft.path / "asbuilt").mkdir()
             Optic(spec, built).write(draft.path / "asbuilt")
         return draft.sealed()

@@ -1,7 +1,9 @@
 """A bundle is what was exported and signed, to the last byte, and its graphs are the networks."""
 
 import json
+import math
 import shutil
+from datetime import timedelta
 
 import numpy as np
 import onnx
@@ -38,6 +40,23 @@ def test_the_bundle_verifies_and_says_where_it_comes_from(bundle, design, calibr
     assert {a.id for a in opened.manifest.ancestors} == {design.id, calibration.id}
     assert spec.window.frames == 6
     assert bundle.json("parity.json")["worst_estimate_difference"] <= 0.01
+
+
+def test_it_is_trusted_for_a_year_around_the_temperature_of_its_calibration(bundle, calibration, keys):
+    spec = verify_bundle(bundle.path, keys[1])[1]
+    assert spec.expires == calibration.manifest.created + timedelta(days=365)
+    assert spec.interlock.temperatures == (280.0, 320.0)
+
+
+@pytest.mark.parametrize(
+    ("measured", "trusted"),
+    [(290.0, (270.0, 310.0)), (315.0, (295.0, 323.0)), (265.0, (268.0, 285.0)), (math.nan, (268.0, 323.0))],
+)
+def test_no_temperature_beyond_what_the_electronics_stand_is_trusted(
+    design, make_calibration, tmp_path, measured, trusted
+):
+    calibration = make_calibration(tmp_path / "calibration", design, temperature=measured)
+    assert bundle_module.temperatures(calibration, (268.0, 323.0)) == trusted
 
 
 def test_raw_frames_give_what_torch_gives(bundle, design, spec):
