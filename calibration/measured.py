@@ -38,12 +38,7 @@ def read_measured(calibration: Artefact, *, accept_failed_gates: bool = False) -
     Raises:
         Refusal: a quality gate failed and that was not accepted, or the PSF bank cannot be used.
     """
-    failed = failed_gates(calibration.json("gates.json"))
-    if failed and not accept_failed_gates:
-        raise Refusal(
-            f"{calibration.path} failed its gate{'s' if len(failed) > 1 else ''} {', '.join(failed)}",
-            "measure again, or go on at your own risk with --accept-failed-gates",
-        )
+    require_passed_gates(calibration, accept_failed_gates=accept_failed_gates)
     optics = [name for name in calibration.manifest.files if PurePosixPath(name).name == "optics.json"]
     if not optics:
         raise Refusal(f"{calibration.path} holds no optics.json", "calibrate again with this version")
@@ -71,6 +66,20 @@ def read_measured(calibration: Artefact, *, accept_failed_gates: bool = False) -
         tuple(float(depth) for depth in depths[order]),
         fields,
     )
+
+
+def require_passed_gates(calibration: Artefact, *, accept_failed_gates: bool = False) -> None:
+    """Go on only with a calibration that can be trusted.
+
+    Raises:
+        Refusal: a quality gate failed and that was not accepted.
+    """
+    failed = failed_gates(calibration.json("gates.json"))
+    if failed and not accept_failed_gates:
+        raise Refusal(
+            f"{calibration.path} failed its gate{'s' if len(failed) > 1 else ''} {', '.join(failed)}",
+            "measure again, or go on at your own risk with --accept-failed-gates",
+        )
 
 
 def failed_gates(gates: Any) -> list[str]:

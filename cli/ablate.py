@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from opticaldr.cli.evaluate import Budget
-from opticaldr.cli.options import Json
+from opticaldr.cli.options import AcceptFailedGates, Json
 
 if TYPE_CHECKING:
     from opticaldr.models.evaluation.study import Study
@@ -20,6 +20,7 @@ def ablate(
     ] = None,
     seeds: Annotated[int, typer.Option(min=2, max=100, help="How many times, from seed 0 on.")] = 3,
     budget: Annotated[Budget, typer.Option(help="People and attackers of each time.")] = Budget.quick,
+    accept_failed_gates: AcceptFailedGates = False,
     as_json: Json = False,
 ) -> None:
     """Set a lens beside defocus, Gaussian blur, low resolution and random Zernikes, all equally useful.
@@ -30,6 +31,7 @@ def ablate(
     stopped run goes on where it was.
     """
     from opticaldr.artefacts import open_artefact
+    from opticaldr.calibration.measured import require_passed_gates
     from opticaldr.cli.console import progress_bar, tell
     from opticaldr.errors import Refusal
     from opticaldr.models.evaluation.attackers import OffTheShelf, Retrained
@@ -39,6 +41,8 @@ def ablate(
     if out is not None and out.exists():
         raise Refusal(f"{out} exists already", "name another --out or remove it")
     artefact = open_artefact(subject, kind=("design", "calibration", "head", "bundle"))
+    if artefact.manifest.kind == "calibration":
+        require_passed_gates(artefact, accept_failed_gates=accept_failed_gates)
     optics = read_subject(artefact)
     with progress_bar() as progress:
         studies = [

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from opticaldr.cli.options import Json, Out, Seed
+from opticaldr.cli.options import AcceptFailedGates, Json, Out, Seed
 
 
 class Budget(StrEnum):
@@ -53,6 +53,7 @@ def evaluate(
     stage: Annotated[
         bool, typer.Option("--stage", help="Judge the simulated subjects themselves instead of an optic.")
     ] = False,
+    accept_failed_gates: AcceptFailedGates = False,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
@@ -74,9 +75,12 @@ def evaluate(
         tell(figures, as_json=as_json)
         raise typer.Exit(0 if figures["fair"] else 1)
 
+    from opticaldr.calibration.measured import require_passed_gates
     from opticaldr.models.evaluation import evaluate as judge
 
     artefact = open_artefact(subject, kind=("design", "calibration", "head", "bundle"))
+    if artefact.manifest.kind == "calibration":
+        require_passed_gates(artefact, accept_failed_gates=accept_failed_gates)
     with progress_bar() as progress:
         found = judge(
             artefact,

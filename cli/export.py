@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from opticaldr.cli.options import Json, Out, Seed
+from opticaldr.cli.options import AcceptFailedGates, Json, Out, Seed
 
 
 def export(
@@ -17,10 +17,7 @@ def export(
         Path,
         typer.Option(help="Private key that signs; made here, with mode 0600, if there is none."),
     ] = Path("signing.key"),
-    accept_failed_gates: Annotated[
-        bool,
-        typer.Option("--accept-failed-gates", help="Go on although the calibration failed a quality gate."),
-    ] = False,
+    accept_failed_gates: AcceptFailedGates = False,
     precision: Annotated[
         Literal["float32", "int8"], typer.Option(help="Form of the frame graph that the camera shall run.")
     ] = "float32",

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from opticaldr.cli.options import Json, Out, Seed
+from opticaldr.cli.options import AcceptFailedGates, Json, Out, Seed
 
 
 def finetune(
@@ -19,10 +19,7 @@ def finetune(
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print the whole config as TOML and stop.")
     ] = False,
-    accept_failed_gates: Annotated[
-        bool,
-        typer.Option("--accept-failed-gates", help="Go on although the calibration failed a quality gate."),
-    ] = False,
+    accept_failed_gates: AcceptFailedGates = False,
     out: Out = None,
     seed: Seed = 0,
     as_json: Json = False,

@@ -11,3 +11,6 @@ Out = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout and nothing else.")]
 Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]
+AcceptFailedGates = Annotated[
+    bool, typer.Option("--accept-failed-gates", help="Go on although the calibration failed a quality gate.")
+]

@@ -120,6 +120,18 @@ def test_the_demo_refuses_photographs_that_are_not_there_before_it_works_for_min
     assert not (tmp_path / "demo").exists()
 
 
+@pytest.mark.parametrize("verb", ["evaluate", "ablate"])
+def test_nothing_is_judged_on_a_failed_calibration_unless_that_is_accepted(tmp_path, verb):
+    with create("calibration", tmp_path / "calibration") as draft:
+        gates = [{"name": "linearity", "passed": False}, {"name": "depths", "passed": True}]
+        (draft.path / "gates.json").write_text(json.dumps({"passed": False, "gates": gates}))
+    said = refused(verb, draft.sealed().path, naming="failed its gate linearity")
+    assert "--accept-failed-gates" in said
+    assert "linearity" not in refused(
+        verb, draft.sealed().path, "--accept-failed-gates", naming="optics.json"
+    )
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_that_cannot_be_written_is_named(mask, tmp_path):
     locked = tmp_path / "locked"
