@@ -93,9 +93,9 @@ def take_steps(
         made[kind] = artefact
 
     def design(place: Path) -> "Artefact":
-        from opticaldr.models.training import DesignConfig, design_lens
+        from opticaldr.models.training import DesignConfig, design_lens, load_config
 
-        return design_lens(DesignConfig(), place, seed, progress)
+        return design_lens(load_config(DesignConfig, Path("quick")), place, seed, progress)
 
     def mask(place: Path) -> "Artefact":
         from opticaldr.hardware.fabrication import fabricate

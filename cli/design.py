@@ -16,7 +16,9 @@ def design(
     ] = None,
     config: Annotated[
         Path | None,
-        typer.Option(help="TOML file with what differs from the defaults, or 'full'.", show_default=False),
+        typer.Option(
+            help="TOML file with what differs from the defaults, 'quick' or 'full'.", show_default=False
+        ),
     ] = None,
     data: Annotated[
         list[str] | None,
@@ -47,8 +49,8 @@ def design(
 ) -> None:
     """Learn a lens that keeps expression and loses identity, with its networks, on simulated subjects.
 
-    The defaults take about two minutes on two cores; --config full is for a workstation. Stopped with Ctrl-C
-    or killed, the same command goes on where it was.
+    The defaults take some five minutes on two cores; --config quick is for trying, --config full for a
+    workstation. Stopped with Ctrl-C or killed, the same command goes on where it was.
     """
     from opticaldr.cli.config import one_line_errors
     from opticaldr.cli.console import progress_bar, tell

@@ -183,8 +183,12 @@ class FinetuneConfig(_Config):
     checkpoint_every: Count = 20
 
 
+PRESETS = ("quick", "full")
+"""Configs that ship: a trial of a minute or two, and one for a workstation."""
+
+
 def load_config(model: type[C], path: Path | None) -> C:
-    """Read a config from TOML; ``path`` None gives the defaults, ``full`` the preset for a workstation.
+    """Read a config from TOML; ``path`` None gives the defaults, a word of `PRESETS` the file of that name here.
 
     Raises:
         Refusal: no such file or not TOML. A wrong key or value raises pydantic's ``ValidationError``, which
@@ -194,7 +198,7 @@ def load_config(model: type[C], path: Path | None) -> C:
         return model()
     preset = resources.files("opticaldr.models.training").joinpath(f"{path}.toml")
     try:
-        text = preset.read_text() if str(path) == "full" and preset.is_file() else path.read_text("utf-8")
+        text = preset.read_text() if str(path) in PRESETS and preset.is_file() else path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise Refusal(f"cannot read the config {path} ({reason})", "check the path") from None
