@@ -68,11 +68,12 @@ def replay(
     from opticaldr.artefacts import load_key
     from opticaldr.cli.console import tell
     from opticaldr.device.audit import AuditLog
+    from opticaldr.device.chain import part_paths
     from opticaldr.device.delivery import rewind
     from opticaldr.device.run import KEY, LOG
     from opticaldr.errors import Refusal
 
-    if not (run / LOG).is_file():
+    if not part_paths(run / LOG):
         raise Refusal(f"there is no {LOG} in {run}", "name the folder of a run")
     with AuditLog(run / LOG, load_key(run / KEY)) as log:
         entries = rewind(log, sink, run, index=since)

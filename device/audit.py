@@ -1,11 +1,8 @@
-"""The audit log: one JSON object a line, each holding the hash of the one before, each signed.
-
-    {"index": 7, "time": "2026-03-01T10:00:00.000Z", "kind": "estimate", "body": {…},
-     "previous": "<hash of entry 6>", "hash": "<SHA-256 of all of the above>", "signature": "<Ed25519 of the
-     hash>"}
+"""The audit log: what happened, hash-chained and signed, in the files of `opticaldr.device.chain`.
 
 An entry is on the disk (``fdatasync``) before `AuditLog.append` returns, so what was acknowledged survives a
-power cut; a line that was torn by one is cut off when the log is opened next, and that is entered too. Nobody
+power cut; a line that was torn by one is cut off when the log is opened next, and that is entered too. A file that
+is full is followed by the next; only the newest and its link to the one before are verified at a start. Nobody
 can change, remove or reorder entries without the key; cutting off the end is found by whoever remembers a
 later `AuditLog.head`.
 """
@@ -14,43 +11,51 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
-import json
 import os
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from opticaldr.artefacts import sign, verify
+from opticaldr.artefacts import sign
+from opticaldr.device.chain import (
+    BEGINNING,
+    CONTINUED,
+    AuditFailure,
+    Entry,
+    Part,
+    damaged,
+    digest_of,
+    fault,
+    line_of,
+    parsed,
+    part_path,
+    part_paths,
+)
 from opticaldr.errors import Refusal
 
-BEGINNING = "0" * 64
-"""What the first entry holds as the hash of the one before."""
-
-Entry = dict[str, Any]
+FULL = 4 * 2**20
+"""Bytes after which a file is followed by the next: six days of one estimate a minute."""
 
 
-class AuditFailure(Refusal):
-    """The log was changed after it was written."""
-
-
-@dataclass(frozen=True)
+@dataclass
 class Audit:
     """What verification found: number of entries, hash of the last one, times of the first and the last, how
-    many there are of each kind."""
+    many there are of each kind, and how many bytes they take."""
 
-    entries: int
-    head: str
-    first: str
-    last: str
+    entries: int = 0
+    head: str = BEGINNING
+    first: str = ""
+    last: str = ""
     kinds: Counter[str] = field(default_factory=Counter)
+    size: int = 0
 
 
 def public_hex(key: Ed25519PublicKey) -> str:
@@ -59,57 +64,76 @@ def public_hex(key: Ed25519PublicKey) -> str:
 
 
 class AuditLog:
-    """Append to a log; a context manager. The file is locked, so that two voices cannot write to one log.
+    """Append to a log; a context manager. Its folder is locked, so that two voices cannot write to one log.
+
+    Args:
+        path: its first file.
+        key: signs the entries.
+        full: bytes after which a file is followed by the next.
 
     Attributes:
-        path: the file.
+        path: its first file.
         head: hash of the last entry.
         entries: number of entries.
         kinds: how many there are of each kind.
         lost: entries that could not be added since it was opened.
-        size: bytes that are safe on the disk; whoever reads the file meanwhile must not read further.
+        size: bytes of all files that are safe on the disk; whoever reads them meanwhile must not read further.
 
     Raises:
         Refusal: on entering: another process writes to it, or it belongs to another key.
         AuditFailure: on entering: it does not verify.
     """
 
-    def __init__(self, path: Path, key: Ed25519PrivateKey) -> None:
+    def __init__(self, path: Path, key: Ed25519PrivateKey, *, full: int = FULL) -> None:
         self.path = path
         self.head = BEGINNING
         self.entries = 0
         self.kinds: Counter[str] = Counter()
         self.lost = 0
         self.size = 0
-        self._key = key
-        self._stream: BinaryIO | None = None
+        self._key, self._full = key, full
+        self._folder = -1
+        self._stream: FileIO | None = None
 
     def __enter__(self) -> Self:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._stream = open(self.path, "a+b", buffering=0)
+        self._folder = os.open(self.path.parent, os.O_RDONLY)
         try:
-            fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._stream.close()
-            raise Refusal(f"another run writes to {self.path}", "stop it, or name another --out") from None
-        torn = _cut_torn_line(self._stream)
-        self.size = self._stream.seek(0, os.SEEK_END)
-        if self.size:
-            audit = verify_log(self.path, self._key.public_key())
-            self.entries, self.head, self.kinds = audit.entries, audit.head, audit.kinds
-        else:
-            self.append("opened", {"public_key": public_hex(self._key.public_key())})
-            _sync_folder(self.path.parent)
-        if torn:
-            self.append("recovered", {"torn_bytes": torn})
+            self._open()
+        except BaseException:
+            self._close()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._close()
+
+    def _open(self) -> None:
+        try:
+            fcntl.flock(self._folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Refusal(f"another run writes to {self.path}", "stop it, or name another --out") from None
+        self._draft.unlink(missing_ok=True)
+        newest = [self.path, *part_paths(self.path)][-1]
+        self._stream = FileIO(newest, "a+")
+        torn = _cut_torn_line(self._stream)
+        if self._stream.seek(0, os.SEEK_END):
+            audit = _verify_newest(self.path, self._key.public_key())
+            self.entries, self.head, self.kinds = audit.entries, audit.head, audit.kinds
+            self.size = audit.size
+        else:
+            self.append("opened", {"public_key": public_hex(self._key.public_key())})
+            os.fsync(self._folder)
+        if torn:
+            self.append("recovered", {"torn_bytes": torn})
+
+    def _close(self) -> None:
         if self._stream is not None:
             self._stream.close()
             self._stream = None
+        os.close(self._folder)
 
     def append(self, kind: str, body: Mapping[str, Any]) -> Entry:
         """Add an entry and wait until it is on the disk; returns it.
@@ -118,6 +142,39 @@ class AuditLog:
             OSError: it could not be written (a full disk); the log is as it was before.
         """
         assert self._stream is not None, "the log is open only within its with block"
+        try:
+            if os.fstat(self._stream.fileno()).st_size >= self._full:
+                self._turn_over()
+            entry = self._signed(kind, body)
+            _write(self._stream, line_of(entry))
+        except OSError:
+            self.lost += 1
+            raise
+        self._count(entry)
+        return entry
+
+    def _turn_over(self) -> None:
+        """Begin the next file: it appears whole, with its first entry, or not at all."""
+        before = {"bytes": self.size, "kinds": dict(self.kinds)}
+        entry = self._signed(CONTINUED, {"before": before})
+        stream = FileIO(self._draft, "w+")
+        try:
+            _write(stream, line_of(entry))
+            self._draft.rename(part_path(self.path, self.entries))
+        except OSError:
+            stream.close()
+            raise
+        if self._stream is not None:
+            self._stream.close()
+        self._stream = stream
+        self._count(entry)
+        os.fsync(self._folder)
+
+    @property
+    def _draft(self) -> Path:
+        return self.path.with_name(f".{self.path.name}.draft")
+
+    def _signed(self, kind: str, body: Mapping[str, Any]) -> Entry:
         time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         entry: Entry = {
             "index": self.entries,
@@ -126,37 +183,30 @@ class AuditLog:
             "body": dict(body),
             "previous": self.head,
         }
-        digest = _digest(entry)
-        entry |= {"hash": digest.hex(), "signature": sign(self._key, digest).hex()}
-        line = _line(entry)
-        try:
-            if self._stream.write(line) != len(line):
-                raise OSError(errno.ENOSPC, "no space left on the device", str(self.path))
-            os.fdatasync(self._stream.fileno())
-        except OSError:
-            self.lost += 1
-            self._stream.truncate(self.size)
-            raise
+        digest = digest_of(entry)
+        return entry | {"hash": digest.hex(), "signature": sign(self._key, digest).hex()}
+
+    def _count(self, entry: Entry) -> None:
         self.head = entry["hash"]
         self.entries += 1
-        self.kinds[kind] += 1
-        self.size += len(line)
-        return entry
+        self.kinds[entry["kind"]] += 1
+        self.size += len(line_of(entry))
 
 
 def read_log(path: Path) -> Iterator[Entry]:
     """The entries of a log, unverified; a torn last line is left out."""
-    with path.open("rb") as stream:
-        for line in stream:
-            if line.endswith(b"\n"):
-                yield json.loads(line)
+    for file in part_paths(path):
+        with file.open("rb") as stream:
+            for line in stream:
+                if line.endswith(b"\n"):
+                    yield parsed(line, file)
 
 
 def verify_log(path: Path, key: Ed25519PublicKey, *, head: str | None = None) -> Audit:
-    """Check every link and every signature of a log.
+    """Check every link and every signature in all files of a log.
 
     Args:
-        path: the log.
+        path: its first file.
         key: whose signatures they must be.
         head: hash of an entry that must be in it (noted down elsewhere earlier), to find a log that was cut
             short.
@@ -165,59 +215,77 @@ def verify_log(path: Path, key: Ed25519PublicKey, *, head: str | None = None) ->
         AuditFailure: names the first entry that is wrong and how.
         Refusal: there is no log.
     """
-    if not path.is_file():
+    files = part_paths(path)
+    if not files:
         raise Refusal(f"there is no audit log at {path}", "name the audit.ndjson in the folder of a run")
-    previous, entries, times, met = BEGINNING, 0, ["", ""], head is None
-    kinds: Counter[str] = Counter()
-    with path.open("rb") as stream:
-        for index, line in enumerate(stream):
-            fault = _fault(line, index, previous, key)
-            if fault:
-                raise AuditFailure(
-                    f"{path}, entry {index}: {fault}", "keep it as evidence, and name another --out"
-                )
-            entry = json.loads(line)
-            previous, entries = entry["hash"], index + 1
-            kinds[entry["kind"]] += 1
-            times = [times[0] or entry["time"], entry["time"]]
-            met = met or previous == head
+    audit = Audit()
+    met = head is None
+    for entry in _walk(files, key, audit):
+        met = met or entry["hash"] == head
     if not met:
         raise AuditFailure(f"{path} does not hold the entry {head}", "it was cut short, or is another log")
-    return Audit(entries, previous, times[0], times[1], kinds)
+    return audit
 
 
-def _fault(line: bytes, index: int, previous: str, key: Ed25519PublicKey) -> str:
-    """What is wrong with one line of a log; empty if nothing is."""
-    if not line.endswith(b"\n"):
-        return "it is torn"
+def _verify_newest(path: Path, key: Ed25519PublicKey) -> Audit:
+    """Check the newest file of a log, and that it follows the last entry of the file before."""
+    *older, newest = part_paths(path)
+    audit = Audit()
+    if older:
+        line = _last_line(older[-1])
+        last, part = parsed(line, older[-1]), Part.read(newest)
+        flaw = fault(line, last["index"], last.get("previous", ""), key)
+        if flaw:
+            raise _failure(older[-1], last["index"], flaw)
+        audit = Audit(last["index"] + 1, last["hash"], kinds=part.kinds, size=part.start)
+    for _ in _walk([newest], key, audit):
+        pass
+    return audit
+
+
+def _walk(files: Iterable[Path], key: Ed25519PublicKey, audit: Audit) -> Iterator[Entry]:
+    """The entries of files that follow what ``audit`` has reached, each one verified and added to it."""
+    for file in files:
+        with file.open("rb") as stream:
+            for line in stream:
+                flaw = fault(line, audit.entries, audit.head, key)
+                if flaw:
+                    raise _failure(file, audit.entries, flaw)
+                entry = parsed(line, file)
+                if entry["kind"] == CONTINUED:
+                    part = Part.read(file)
+                    if (part.start, part.kinds) != (audit.size, audit.kinds):
+                        raise damaged(file)
+                audit.entries, audit.head = audit.entries + 1, entry["hash"]
+                audit.first, audit.last = audit.first or entry["time"], entry["time"]
+                audit.kinds[entry["kind"]] += 1
+                audit.size += len(line)
+                yield entry
+
+
+def _failure(file: Path, index: int, flaw: str) -> AuditFailure:
+    return AuditFailure(f"{file}, entry {index}: {flaw}", "keep it as evidence, and name another --out")
+
+
+def _write(stream: FileIO, line: bytes) -> None:
+    """Put a line at the end of a file and onto the disk, whole or not at all."""
+    size = os.fstat(stream.fileno()).st_size
     try:
-        entry = json.loads(line)
-        whole = line == _line(entry)
-        stated, signature = entry.pop("hash"), entry.pop("signature")
-        signed = bytes.fromhex(signature)
-        at, before = entry["index"], entry["previous"]
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return "it is not an entry"
-    if at != index or before != previous:
-        return "it does not follow the one before: entries were removed, added or reordered"
-    digest = _digest(entry)
-    if not whole or stated != digest.hex() or signature != signed.hex():
-        return "it was changed after it was written"
-    if not verify(key, digest, signed):
-        return "the signature is not this key's"
-    return ""
+        if stream.write(line) != len(line):
+            raise OSError(errno.ENOSPC, "no space left on the device", str(stream.name))
+        os.fdatasync(stream.fileno())
+    except OSError:
+        stream.truncate(size)
+        raise
 
 
-def _line(entry: Entry) -> bytes:
-    return json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+def _last_line(path: Path) -> bytes:
+    """The last line of a file of entries."""
+    with path.open("rb") as stream:
+        return deque(stream, maxlen=1)[0]
 
 
-def _digest(entry: Mapping[str, Any]) -> bytes:
-    canonical = json.dumps(entry, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).digest()
-
-
-def _cut_torn_line(stream: BinaryIO) -> int:
+def _cut_torn_line(stream: FileIO) -> int:
     """Cut off what follows the last line end; returns the number of bytes."""
     size = stream.seek(0, os.SEEK_END)
     keep = size
@@ -232,11 +300,3 @@ def _cut_torn_line(stream: BinaryIO) -> int:
     if keep < size:
         stream.truncate(keep)
     return size - keep
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -14,13 +14,14 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from opticaldr.device.audit import AuditLog, Entry
+from opticaldr.device.audit import AuditLog
+from opticaldr.device.chain import Entry, between, parts
 from opticaldr.errors import Refusal
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 300.0
@@ -165,7 +166,7 @@ class Delivery:
 
     def _send_outstanding(self) -> None:
         for number, (entry, end) in enumerate(
-            _entries(self._log.path, self.cursor.acknowledged, self._log.size)
+            between(self._log.path, self.cursor.acknowledged, self._log.size)
         ):
             if entry["kind"] in self._kinds:
                 try:
@@ -195,8 +196,11 @@ class Delivery:
     def _settle(self) -> int:
         """Entries before the cursor's place; the cursor goes to the beginning if that is not the end of an
         entry of this log."""
-        count = 0
-        for entry, end in _entries(self._log.path, 0, self._log.size):
+        part = parts(self._log.path, self.cursor.acknowledged)[0]
+        count = sum(part.kinds[kind] for kind in self._kinds)
+        if self.cursor.acknowledged == part.start:
+            return count
+        for entry, end in between(self._log.path, part.start, self._log.size):
             if end > self.cursor.acknowledged:
                 break
             count += entry["kind"] in self._kinds
@@ -255,7 +259,7 @@ def rewind(log: AuditLog, sink: str, folder: Path, *, index: int | None = None) 
             raise Refusal(f"{sink} has refused nothing", "give --since INDEX to send entries again anyway")
         index = min(map(int, cursor.dead))
     place = count = 0
-    for entry, end in _entries(log.path, 0, cursor.acknowledged):
+    for entry, end in between(log.path, 0, cursor.acknowledged):
         if entry["index"] >= index:
             count += entry["kind"] in KINDS
         else:
@@ -264,20 +268,3 @@ def rewind(log: AuditLog, sink: str, folder: Path, *, index: int | None = None) 
     cursor.dead = {at: why for at, why in cursor.dead.items() if int(at) < index}
     cursor.write()
     return count
-
-
-def _entries(log: Path, start: int, end: int) -> Iterator[tuple[Entry, int]]:
-    """The entries between two places of a log, in bytes, each with the place where it ends."""
-    with log.open("rb") as stream:
-        place = stream.seek(start)
-        while place < end:
-            line = stream.readline()
-            place += len(line)
-            try:
-                entry = json.loads(line)
-                entry["kind"], entry["index"]
-            except (ValueError, KeyError, TypeError):
-                raise OSError(
-                    f"the log is damaged before byte {place}; opticaldr audit verify says where"
-                ) from None
-            yield entry, place

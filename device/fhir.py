@@ -23,7 +23,8 @@ from urllib.parse import urlencode, urlsplit
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from opticaldr.artefacts import sign
-from opticaldr.device.audit import Entry, public_hex
+from opticaldr.device.audit import public_hex
+from opticaldr.device.chain import Entry
 from opticaldr.device.delivery import Undeliverable
 from opticaldr.errors import Refusal
 

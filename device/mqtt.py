@@ -6,7 +6,7 @@ import json
 import ssl
 from typing import Any
 
-from opticaldr.device.audit import Entry
+from opticaldr.device.chain import Entry
 from opticaldr.device.delivery import Undeliverable
 
 _TIMEOUT = 10.0  # seconds

@@ -7,7 +7,7 @@ import json
 import os
 from pathlib import Path
 
-from opticaldr.device.audit import Entry
+from opticaldr.device.chain import Entry
 
 
 class NdjsonFile:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from opticaldr.artefacts import load_key
-from opticaldr.device.audit import AuditLog, Entry, read_log
+from opticaldr.device.audit import AuditLog
+from opticaldr.device.chain import latest, part_paths
 from opticaldr.device.hearing import name_of
 from opticaldr.device.notify import ALIVE, READY, notify
 from opticaldr.device.orders import Orders
@@ -70,17 +71,14 @@ def _may_come_back(session: Session) -> bool:
 
 def require_armed(log: Path) -> None:
     """Refuse to look again after the interlock closed, until `rearm`; a log that is not there yet is no obstacle."""
-    closed: Entry | None = None
-    for entry in read_log(log) if log.exists() else ():
-        if entry["kind"] == "event" and entry["body"]["event"] in LATCHING:
-            closed = entry
-        elif entry["kind"] == REARMED:
-            closed = None
-    if closed is not None:
-        raise Refusal(
-            f"the interlock closed at {closed['time']}: {closed['body']['event']}",
-            f"look at the camera, then: opticaldr rearm {log.parent}",
-        )
+    for entry in latest(log, ("event", REARMED)):
+        if entry["kind"] == REARMED:
+            return
+        if entry["body"]["event"] in LATCHING:
+            raise Refusal(
+                f"the interlock closed at {entry['time']}: {entry['body']['event']}",
+                f"look at the camera, then: opticaldr rearm {log.parent}",
+            )
 
 
 def rearm(folder: Path) -> None:
@@ -90,7 +88,7 @@ def rearm(folder: Path) -> None:
         Refusal: there is no log, the run is still going on, or its interlock did not close.
     """
     path = folder / "audit.ndjson"
-    if not path.exists():
+    if not part_paths(path):
         raise Refusal(f"there is no audit log at {path}", "name the folder of a run")
     with AuditLog(path, load_key(folder / "device.key")) as log:
         try:

@@ -9,10 +9,12 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
-from opticaldr.device.audit import AuditLog, Entry, read_log
+from opticaldr.device.audit import AuditLog
 from opticaldr.device.budget import BITS_PER_ESTIMATE, FACE_IMAGE_BITS, bits_per_hour
+from opticaldr.device.chain import Entry, latest
 from opticaldr.device.confinement import Protection
 from opticaldr.device.delivery import Delivery
 from opticaldr.device.hearing import name_of
@@ -63,9 +65,8 @@ class Status:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        for entry in read_log(self.log.path):
-            if entry["kind"] == "estimate":
-                self._history.append(_shown(entry))
+        for entry in islice(latest(self.log.path, ("estimate",)), HISTORY):
+            self._history.appendleft(_shown(entry))
 
     def take(self, entry: Entry) -> None:
         """Take in an entry that was just logged."""

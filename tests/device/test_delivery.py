@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from opticaldr.artefacts import create_key
-from opticaldr.device.audit import AuditLog, read_log, verify_log
+from opticaldr.device.audit import FULL, AuditLog, read_log, verify_log
 from opticaldr.device.budget import RateLimit
+from opticaldr.device.chain import part_paths
 from opticaldr.device.delivery import (
     FIRST_PAUSE,
     LONGEST_PAUSE,
@@ -199,6 +200,26 @@ def test_a_day_without_the_clinic_at_full_rate(log, tmp_path, monkeypatch, inter
     assert (tmp_path / "clinic.cursor.json").stat().st_size < 100
 
 
+def test_a_place_is_kept_across_files(tmp_path, key):
+    clinic = Clinic()
+    with AuditLog(tmp_path / "audit.ndjson", key, full=3000) as log:
+        for _ in range(10):
+            log.append("estimate", {})
+        delivery = Delivery(log, clinic, tmp_path, clock=Clock())
+        delivery.pump()
+        for _ in range(20):
+            log.append("estimate", {})
+        again = Delivery(log, clinic, tmp_path, clock=Clock())
+        assert (delivery.waiting, again.waiting) == (20, 20)
+        assert again.pump() == 20
+        estimates = [e["index"] for e in read_log(log.path) if e["kind"] == "estimate"]
+        assert clinic.taken == estimates
+        assert rewind(log, "clinic", tmp_path, index=estimates[5]) == 25
+        assert Delivery(log, clinic, tmp_path, clock=Clock()).pump() == 25
+        assert clinic.taken == estimates + estimates[5:]
+        assert len(part_paths(log.path)) > 4
+
+
 def test_a_slow_sink_holds_up_nobody_and_gets_what_is_left_at_the_end(log, tmp_path):
     slow, quick = Clinic(), Clinic()
     slow.name, let_go = "slow", threading.Event()
@@ -258,7 +279,7 @@ from opticaldr.device.audit import AuditLog
 from opticaldr.device.delivery import Delivery
 from opticaldr.device.ndjson import NdjsonFile
 folder = Path(sys.argv[1])
-with AuditLog(folder / "audit.ndjson", load_key(folder / "key")) as log:
+with AuditLog(folder / "audit.ndjson", load_key(folder / "key"), full=int(sys.argv[2])) as log:
     delivery = Delivery(log, NdjsonFile(folder / "out.ndjson"), folder)
     delivery.pump()
     while "once" not in sys.argv:
@@ -268,11 +289,17 @@ with AuditLog(folder / "audit.ndjson", load_key(folder / "key")) as log:
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("kills", [8, pytest.param(200, marks=pytest.mark.slow)])
-def test_killed_at_random_moments_nothing_is_lost_and_nothing_comes_twice(tmp_path, kills):
-    """A child logs and delivers as fast as it can and says what is safe; it is killed again and again."""
+@pytest.mark.parametrize(
+    ("kills", "full"),
+    [(6, FULL), (6, 1), *(pytest.param(200, full, marks=pytest.mark.slow) for full in (FULL, 1))],
+)
+def test_killed_at_random_moments_nothing_is_lost_and_nothing_comes_twice(tmp_path, kills, full):
+    """A child logs and delivers as fast as it can and says what is safe; it is killed again and again.
+
+    With files that one entry fills, half of its time goes into beginning the next.
+    """
     key = create_key(tmp_path / "key")
-    command = [sys.executable, "-c", LOG_AND_DELIVER, tmp_path]
+    command = [sys.executable, "-c", LOG_AND_DELIVER, tmp_path, str(full)]
     rng = np.random.default_rng(1)
     acknowledged = []
     for _ in range(kills):
