@@ -13,6 +13,7 @@ from opticaldr.models.training.config import DesignConfig, LensConfig, SubjectsC
 
 SURFACE = {4: 7e-6, 5: 3e-6, 8: 1.5e-6}
 DEPTHS = (1.0, 1.2)
+FIELDS = ((0.0, 0.0), (0.1, 0.05))
 
 
 @pytest.fixture(scope="session")
@@ -52,22 +53,27 @@ def make_design(spec):
 
 
 @pytest.fixture(scope="session")
-def make_calibration(spec):
-    def make(out, parent, *, surface=SURFACE, passed=True, temperature=300.0):
-        built = zernike_height({**surface, 6: 0.5e-6}, spec)
-        fields = [(0.0, 0.0), (0.1, 0.05)]
-        bank = psf_bank(built, spec, DEPTHS, fields=fields, shape=(161, 161), binned=False)
+def built(spec):
+    """The optic that came back from the workshop, and its PSFs as a bench would measure them."""
+    optic = Optic(spec, zernike_height({**SURFACE, 6: 0.5e-6}, spec))
+    return optic, psf_bank(optic.height, spec, DEPTHS, fields=FIELDS, shape=(161, 161), binned=False)
+
+
+@pytest.fixture(scope="session")
+def make_calibration(built):
+    def make(out, parent, *, passed=True, temperature=300.0):
+        optic, bank = built
         with create("calibration", out, parents=[parent]) as draft:
             np.savez(
                 draft.path / "psf.npz",
                 psf=bank.astype(np.float32),
                 depths=np.array(DEPTHS),
-                fields=np.array(fields),
+                fields=np.array(FIELDS),
             )
             (draft.path / "gates.json").write_text(json.dumps({"gates": [{"name": "snr", "passed": passed}]}))
             (draft.path / "noise.json").write_text(json.dumps({"temperature_k": temperature}))
             (draft.path / "asbuilt").mkdir()
-            Optic(spec, built).write(draft.path / "asbuilt")
+            optic.write(draft.path / "asbuilt")
         return draft.sealed()
 
     return make
