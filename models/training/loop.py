@@ -37,7 +37,7 @@ class Diverged(Refusal):
 class Work:
     """A hidden folder beside the result, where unfinished training waits to be continued.
 
-    What is logged for TensorBoard lies in ``logs``, beside it too, and stays.
+    What is logged for TensorBoard lies in its ``logs``.
 
     Its name is a hash of what is being made, so that the same command finds its own work again and no other.
 
@@ -52,7 +52,7 @@ class Work:
             f"{version('opticaldr')}\n{torch.__version__}\n{identity}".encode()
         ).hexdigest()[:12]
         self.folder = beside / f".{kind}-in-progress-{digest}"
-        self.logs = beside / "logs" / f"{kind}-{digest}"
+        self.logs = self.folder / "logs"
 
     def load(self, stage: str) -> dict[str, Any] | None:
         """The last checkpoint of a stage, or None."""

@@ -45,7 +45,7 @@ def test_a_design_is_complete_and_the_same_whether_stopped_or_not(tmp_path):
     assert ("lens", 5) in stages
     whole = design_lens(MINIATURE, tmp_path / "whole", 3)
     assert resumed.id == whole.id
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["logs", "stopped", "whole"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["stopped", "whole"]
 
     design = open_artefact(tmp_path / "whole", kind="design")
     optic = Optic.read(design.path)
