@@ -133,6 +133,25 @@ def test_signing_again_keeps_everything_but_the_signature(made, tmp_path):
         verify_bundle(again.path, load_public_key(tmp_path / "maker.key.pub"))
 
 
+def test_signing_again_on_the_command_line(made, tmp_path):
+    bundle = made()
+    create_key(tmp_path / "clinic.key")
+    arguments = ["--key", tmp_path / "clinic.key", "--signed-by", tmp_path / "maker.key.pub"]
+    command = ["bundle", "sign", bundle.path, *arguments, "--out", tmp_path / "clinic", "--json"]
+    done = CliRunner().invoke(app, [str(word) for word in command])
+    assert done.exit_code == 0
+    told = json.loads(done.stdout)
+    opened, spec = verify_bundle(tmp_path / "clinic", load_public_key(tmp_path / "clinic.key.pub"))
+    assert told == {"bundle": str(tmp_path / "clinic"), "id": opened.id}
+    assert spec == SPEC
+    assert verify_bundle(bundle.path, load_public_key(tmp_path / "maker.key.pub"))[0].id == bundle.id
+    wrong = [*command[:-2], tmp_path / "other", "--json"]
+    wrong[wrong.index(tmp_path / "maker.key.pub")] = tmp_path / "clinic.key.pub"
+    refusal = CliRunner().invoke(app, [str(word) for word in wrong])
+    assert "not signed with this key" in str(refusal.exception)
+    assert not (tmp_path / "other").exists()
+
+
 def test_keys_that_others_may_read_are_not_used(made, tmp_path):
     bundle, key = made(), tmp_path / "maker.key"
     assert key.stat().st_mode & 0o777 == 0o600
