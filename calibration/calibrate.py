@@ -108,7 +108,7 @@ def calibrate(
         "seed": seed,
     }
     measured = measure(optic, rig, plan, Session(work, identity), seed, progress, others=others)
-    found = evaluate(optic, rig.name, measured, progress)
+    found = evaluate(optic, rig, measured, progress)
     with create("calibration", out, parents=[design], seed=seed) as draft:
         found.bank.write(draft.path / "psf.npz")
         found.field.write(draft.path / "field.npz")
@@ -130,7 +130,7 @@ def calibrate(
     return draft.sealed()
 
 
-def evaluate(design: Optic, rig: str, measured: Measured, progress: Progress) -> Calibration:
+def evaluate(design: Optic, rig: RigSpec, measured: Measured, progress: Progress) -> Calibration:
     """What the measurements say: PSF bank, as-built optic, gates."""
     spec, sensor, fields = design.spec, measured.sensor, measured.fields
     every = [spot_of(arrays, sensor, spec) for arrays in measured.spots]
@@ -141,7 +141,13 @@ def evaluate(design: Optic, rig: str, measured: Measured, progress: Progress) ->
     views = [View(depth, side) for depth in depths]
     held_out = [1, len(views) - 2] if len(views) >= 5 else []
     chosen = [index for index in range(len(views)) if index not in held_out]
-    built = fit_as_built(design, [views[i] for i in chosen], [spots[i] for i in chosen], progress=progress)
+    built = fit_as_built(
+        design,
+        [views[i] for i in chosen],
+        [spots[i] for i in chosen],
+        tolerances=rig.tolerances,
+        progress=progress,
+    )
 
     shape = (side, side)
     between = unmeasured(depths)
@@ -201,7 +207,7 @@ def evaluate(design: Optic, rig: str, measured: Measured, progress: Progress) ->
     forget_maps()
     return Calibration(
         design,
-        rig,
+        rig.name,
         sensor,
         bank,
         low_rank(bank),

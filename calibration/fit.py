@@ -19,8 +19,16 @@ from scipy.ndimage import map_coordinates
 from opticaldr.calibration.hdr import Merged
 from opticaldr.calibration.likelihood import MODEL_ERROR, Comparison, Likelihood, Slopes, blocks, brightened
 from opticaldr.calibration.linearised import SHARED, STEP, BuiltOptic, Plate, State, View
-from opticaldr.hardware.as_built import FORM_MODES, BuildErrors, Tolerances, build, plate_positions
-from opticaldr.models.optics import Optic, OpticsSpec, noll_to_nm
+from opticaldr.hardware.as_built import (
+    FORM_MODES,
+    UNQUOTED,
+    BuildErrors,
+    Tolerances,
+    build,
+    form_deviations,
+    plate_positions,
+)
+from opticaldr.models.optics import Optic, OpticsSpec
 from opticaldr.models.optics.geometry import pupil_mask, pupil_positions
 from opticaldr.models.optics.path import fixed_path
 
@@ -94,7 +102,7 @@ def fit_as_built(
     views: Sequence[View],
     spots: Sequence[Merged],
     *,
-    tolerances: Tolerances | None = None,
+    tolerances: Tolerances = UNQUOTED,
     progress: Progress = lambda stage, done, total: None,
 ) -> AsBuilt:
     """Find the build.
@@ -103,12 +111,9 @@ def fit_as_built(
         design: what was ordered.
         views: where each spot was.
         spots: its mosaic in the same window; NaN where nothing was measured.
-        tolerances: how wrong the build may be; three times the simulated bench's by default.
+        tolerances: standard deviations of the build's errors, as workshop and assembler quote them.
         progress: told of every linearisation.
     """
-    tolerances = tolerances or Tolerances(
-        form=250e-9, decentre=75e-6, rotation=0.025, spacing=45e-6, aperture=0.012, source=20e-6
-    )
     plate = Plate.of(design)
     prior = _prior(tolerances, design.spec, len(views))
     state = _aimed(plate, views, spots)
@@ -173,12 +178,10 @@ def centroid(light: NDArray[np.floating]) -> NDArray[np.float64]:
 
 def _prior(tolerances: Tolerances, spec: OpticsSpec, views: int) -> NDArray[np.float64]:
     """Standard deviations of all parameters."""
-    weights = np.array([noll_to_nm(j)[0] ** -1.0 for j in FORM_MODES])
-    form = tolerances.form * weights / np.sqrt(np.sum(weights**2))
     plate = [tolerances.decentre, tolerances.decentre, tolerances.rotation]
     bench = [tolerances.spacing, tolerances.aperture, tolerances.source]
     shift = 20 * spec.sensor.pitch
-    return np.concatenate([plate, bench, form, np.full(2 * views, shift)])
+    return np.concatenate([plate, bench, form_deviations(tolerances.form), np.full(2 * views, shift)])
 
 
 def _found(design: Optic, state: State, slopes: Slopes, likelihood: Likelihood, steps: int) -> AsBuilt:

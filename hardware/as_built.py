@@ -37,6 +37,18 @@ class Tolerances(BaseModel):
     source: float = Field(default=8e-6, ge=0, le=50e-6)
 
 
+UNQUOTED = Tolerances(
+    form=250e-9, decentre=75e-6, rotation=0.025, spacing=45e-6, aperture=0.012, source=20e-6
+)
+"""Three times the tolerances of ordinary work: what to expect where nobody has quoted any."""
+
+
+def form_deviations(form: float) -> NDArray[np.float64]:
+    """Standard deviation of the coefficient of each of `FORM_MODES`, metres: it falls with radial order as n⁻²."""
+    weights = np.array([noll_to_nm(j)[0] ** -2.0 for j in FORM_MODES])
+    return form * weights / np.sqrt(np.sum(weights**2))
+
+
 @dataclass(frozen=True)
 class BuildErrors:
     """How one built optic differs from its design.
@@ -59,10 +71,8 @@ class BuildErrors:
 
     @classmethod
     def draw(cls, tolerances: Tolerances, rng: np.random.Generator) -> BuildErrors:
-        """Errors as they may happen within `tolerances`; form error falls with radial order as n⁻²."""
-        weights = np.array([noll_to_nm(j)[0] ** -2.0 for j in FORM_MODES])
-        coefficients = rng.standard_normal(len(weights)) * weights
-        coefficients *= tolerances.form / np.sqrt(np.sum(weights**2))
+        """Errors as they may happen within `tolerances`."""
+        coefficients = rng.standard_normal(len(FORM_MODES)) * form_deviations(tolerances.form)
         x, y, turn, spacing, aperture, source = rng.standard_normal(6)
         return cls(
             form=dict(zip(FORM_MODES, coefficients.tolist(), strict=True)),

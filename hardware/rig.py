@@ -11,6 +11,10 @@ port = "/dev/ttyACM0"       # a pyserial URL, or the word simulated
 [stage]
 origin = 0.352              # depth of the point source with the stage at home, metres from the pupil
 
+[tolerances]                # what workshop and assembler quote for the build: standard deviations
+form = 80e-9
+decentre = 25e-6
+
 [simulation]                # how wrong the hidden build of a simulated bench is, and the light around it
 form = 80e-9
 stray_irradiance = 2e-4
@@ -25,7 +29,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from opticaldr.errors import Refusal
-from opticaldr.hardware.as_built import Tolerances
+from opticaldr.hardware.as_built import UNQUOTED, Tolerances
 from opticaldr.hardware.cameras import Camera, ReplayCamera, SimulatedCamera
 from opticaldr.hardware.world import World
 from opticaldr.models.optics import SensorSpec
@@ -90,6 +94,17 @@ class StagePart(_Part):
     origin: Positive = 0.35
 
 
+class TolerancesPart(Tolerances):
+    """What to expect of the build (see `Tolerances`); the fit falls back on it where the light says nothing."""
+
+    form: float = Field(default=UNQUOTED.form, gt=0, le=2e-6)
+    decentre: float = Field(default=UNQUOTED.decentre, gt=0, le=500e-6)
+    rotation: float = Field(default=UNQUOTED.rotation, gt=0, le=0.2)
+    spacing: float = Field(default=UNQUOTED.spacing, gt=0, le=500e-6)
+    aperture: float = Field(default=UNQUOTED.aperture, gt=0, le=0.05)
+    source: float = Field(default=UNQUOTED.source, gt=0, le=50e-6)
+
+
 class SimulationPart(Tolerances):
     """The hidden build (see `Tolerances`), the light around it, and how far off axis the source was set by hand."""
 
@@ -105,6 +120,7 @@ class RigSpec(_Part):
     camera: CameraPart = SimulatedPart()
     board: BoardPart = BoardPart()
     stage: StagePart = StagePart()
+    tolerances: TolerancesPart = TolerancesPart()
     simulation: SimulationPart = SimulationPart()
 
 

@@ -23,7 +23,7 @@ def silent(stage, done, total):
     return None
 
 
-def test_an_interrupted_session_goes_on_where_it_stopped(design, tmp_path, monkeypatch):
+def test_an_interrupted_session_goes_on_where_it_stopped(small, tmp_path, monkeypatch):
     rig, taken = load_rig("simulated"), []
     spot = capture.spot
 
@@ -35,14 +35,43 @@ def test_an_interrupted_session_goes_on_where_it_stopped(design, tmp_path, monke
 
     monkeypatch.setattr(capture, "spot", pulled_plug)
     with pytest.raises(KeyboardInterrupt):
-        measure(design, rig, QUICK, Session(tmp_path, {}), 1, silent)
+        measure(small, rig, QUICK, Session(tmp_path, {}), 1, silent)
     kept = {path.name: path.read_bytes() for path in tmp_path.glob("*.npz")}
     assert sorted(kept) == ["dark.npz", "flat.npz", "look.npz", "spot-0.npz"]
     monkeypatch.setattr(capture, "dark", None)  # would fail if it were measured again
-    found = measure(design, rig, QUICK, Session(tmp_path, {}), 1, silent)
+    found = measure(small, rig, QUICK, Session(tmp_path, {}), 1, silent)
     assert len(found.spots) == 1
     assert len(taken) == 4
     assert all((tmp_path / name).read_bytes() == content for name, content in kept.items())
+
+
+@pytest.mark.parametrize(
+    ("cut", "said"),
+    [
+        (lambda bench: setattr(bench.camera, "plugged", False), "unplugged"),
+        (lambda bench: bench.board.port.power_off(), "the board at .* went away"),
+    ],
+    ids=["camera unplugged", "board without power"],
+)
+def test_a_part_that_goes_away_costs_one_measurement(small, tmp_path, monkeypatch, cut, said):
+    rig, spot, calls = load_rig("simulated"), capture.spot, []
+    plan = QUICK.model_copy(update={"depths": 2})
+
+    def broken(bench, plan, depth, side):
+        calls.append(depth)
+        if len(calls) == 3:
+            cut(bench)
+        return spot(bench, plan, depth, side)
+
+    monkeypatch.setattr(capture, "spot", broken)
+    with pytest.raises(Refusal, match=said) as refused:
+        measure(small, rig, plan, Session(tmp_path / "cut", {}), 1, silent)
+    assert "4 measurements are kept" in refused.value.remedy
+    resumed = measure(small, rig, plan, Session(tmp_path / "cut", {}), 1, silent)
+    assert len(calls) == 5
+    alone = measure(small, rig, plan, Session(tmp_path / "left alone", {}), 1, silent)
+    for found, expected in zip([*resumed.spots, resumed.again], [*alone.spots, alone.again], strict=True):
+        assert all(np.array_equal(found[name], expected[name]) for name in expected)
 
 
 def test_depths_are_uniform_in_inverse_depth_within_scene_and_reach(design):
@@ -53,8 +82,8 @@ def test_depths_are_uniform_in_inverse_depth_within_scene_and_reach(design):
         capture.planned_depths(Plan(), design.spec, (1.3, 2.0))
 
 
-def test_a_source_that_does_not_shine_is_said_within_a_minute(design):
-    with Rig(load_rig("simulated"), design=design) as rig:
+def test_a_source_that_does_not_shine_is_said_within_a_minute(small):
+    with Rig(load_rig("simulated"), design=small) as rig:
         rig.world.source_full_intensity = 0.0
         began = rig.world.now
         with pytest.raises(Refusal, match="not seen"):

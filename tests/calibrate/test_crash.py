@@ -16,18 +16,9 @@ from opticaldr.calibration.capture import Plan
 from opticaldr.calibration.measure import Measured, measure
 from opticaldr.calibration.session import Session
 from opticaldr.hardware.rig import load_rig
-from opticaldr.models.optics import Optic, preset, zernike_height
+from opticaldr.models.optics import Optic
 
 PLAN = Plan(depths=2, exposures=2, frames=1, dark_frames=2, flats=4)
-
-
-@pytest.fixture(scope="module")
-def small() -> Optic:
-    """A quick optic: a small sensor behind a weak mask."""
-    spec = preset("clinic")
-    sensor = spec.sensor.model_copy(update={"shape": (192, 192)})
-    spec = spec.model_copy(update={"sensor": sensor})
-    return Optic(spec, zernike_height({4: 0.5e-6, 5: 0.5e-6, 7: 0.7e-6}, spec))
 
 
 def run(optic: Optic, folder: Path, plan: Plan) -> Measured:

@@ -17,15 +17,15 @@ SIDE = 96
 
 
 @pytest.fixture(scope="module")
-def design(design) -> Optic:
+def design(quick) -> Optic:
     """A design without any symmetry, so that mirrored and turned differ from it."""
     terms = {4: 1e-6, 5: 1e-6, 6: 1.5e-6, 7: 2e-6, 8: 1.2e-6, 9: 2e-6}
-    return Optic(design.spec, zernike_height(terms, design.spec))
+    return Optic(quick, zernike_height(terms, quick))
 
 
 @pytest.fixture(scope="module")
-def other(design) -> Optic:
-    return Optic(design.spec, zernike_height({4: -2e-6, 8: 2e-6, 10: 2e-6, 14: 0.7e-6}, design.spec))
+def other(quick) -> Optic:
+    return Optic(quick, zernike_height({4: -2e-6, 8: 2e-6, 10: 2e-6, 14: 0.7e-6}, quick))
 
 
 def first_minute(design: Optic, optic: Optic | None = None, others=(), **fault) -> None:

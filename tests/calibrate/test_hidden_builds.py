@@ -11,8 +11,7 @@ from opticaldr.calibration.hdr import Merged, without_crosstalk
 from opticaldr.calibration.linearised import BuiltOptic, Plate, State, View
 from opticaldr.hardware.as_built import PINHOLE, BuildErrors, Tolerances, build
 from opticaldr.hardware.cameras.simulated import point_response
-from opticaldr.models.optics import Optic, preset, zernike_height
-from opticaldr.models.optics.specs import Efficiency
+from opticaldr.models.optics import Optic, zernike_height
 
 WAVELENGTH = 550e-9
 DEPTHS = tuple(1 / np.linspace(1 / 0.4, 1 / 1.2, 5))
@@ -53,7 +52,9 @@ def find(design: Optic, seed: int, decibel: float, side: int) -> Outcome:
     looks = [seen(truth, errors, depth, place, side, 10 ** (decibel / 10), rng) for depth in DEPTHS]
     kept = [i for i in range(len(DEPTHS)) if i not in HELD_OUT]
     views = [View(depth, side) for depth in DEPTHS]
-    found = fit_as_built(design, [views[i] for i in kept], [looks[i][1] for i in kept])
+    found = fit_as_built(
+        design, [views[i] for i in kept], [looks[i][1] for i in kept], tolerances=Tolerances()
+    )
     line = np.polynomial.polynomial.polyfit(1 / np.array(DEPTHS)[kept], found.state.shifts, 1)
     shifts = np.polynomial.polynomial.polyval(1 / np.array(DEPTHS), line).T
     predicted = BuiltOptic(Plate.of(design), State(found.state.shared, shifts), side)
@@ -71,7 +72,8 @@ def find(design: Optic, seed: int, decibel: float, side: int) -> Outcome:
 
 
 @pytest.fixture(scope="module", params=[40.0, 25.0], ids=["40 dB", "25 dB"])
-def outcomes(request, design) -> tuple[float, list[Outcome]]:
+def outcomes(request, quick) -> tuple[float, list[Outcome]]:
+    design = Optic(quick, zernike_height({4: 1e-6, 6: 1.5e-6, 7: 2e-6, 9: 2e-6, 11: 0.5e-6}, quick))
     return request.param, [find(design, seed, request.param, 96) for seed in range(BUILDS)]
 
 
@@ -120,15 +122,8 @@ def test_standard_errors_are_calibrated(outcomes, record_property):
     assert 0.8 <= achieved <= 1.3
 
 
-def test_a_hidden_build_is_found():
-    spec = preset("clinic")
-    efficiency = {"red": (0.03, 0.1, 0.5), "green": (0.2, 0.6, 0.1), "blue": (0.4, 0.1, 0.03)}
-    sensor = spec.sensor.model_copy(
-        update={"wavelengths": (470e-9, 550e-9, 630e-9), "efficiency": Efficiency(**efficiency)}
-    )
-    scene = spec.scene.model_copy(update={"illuminant": (0.8, 1.0, 0.9)})
-    spec = spec.model_copy(update={"sensor": sensor, "scene": scene})
-    gentle = Optic(spec, zernike_height({4: 1e-6, 6: 0.8e-6, 7: 1e-6, 9: 1e-6}, spec))
+def test_a_hidden_build_is_found(quick):
+    gentle = Optic(quick, zernike_height({4: 1e-6, 6: 0.8e-6, 7: 1e-6, 9: 1e-6}, quick))
     found = find(gentle, 5, 40.0, 64)
     assert found.wavefront <= WAVELENGTH / 50
     assert found.likeness.min() >= 0.99
