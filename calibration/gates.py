@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from opticaldr.calibration.bank import Bank
 from opticaldr.calibration.photon_transfer import Characterised, cells
 from opticaldr.models.optics import SensorSpec
-from opticaldr.models.optics.metrics import encircled_radius, ncc, strehl
+from opticaldr.models.optics.metrics import encircled_radius, mtf50, ncc, strehl
 
 _BOUND = {"at most": operator.le, "at least": operator.ge}
 GREEN = 1
@@ -101,9 +102,11 @@ def agreement_gates(bank: Bank, designed: NDArray[np.floating], pitch: float) ->
         np.mean([ncc(measured[v], ideal[v][flip]) for v in views])
         for flip in (np.s_[:, ::-1], np.s_[::-1, :])
     )
-    radii = [
-        encircled_radius(measured[v], pitch, 0.8) / encircled_radius(ideal[v], pitch, 0.8) - 1 for v in views
-    ]
+    half, most = (
+        _departure([encircled_radius(psfs[v], pitch, fraction) for v in views] for psfs in (measured, ideal))
+        for fraction in (0.5, 0.8)
+    )
+    sharpness = _departure([mtf50(psfs[v], pitch) for v in views] for psfs in (measured, ideal))
     peaks = [strehl(measured[v], ideal[v]) for v in views]
     rim = max(_rim_energy(measured[v]) for v in views)
     return [
@@ -120,8 +123,16 @@ def agreement_gates(bank: Bank, designed: NDArray[np.floating], pitch: float) ->
             "turn the mask over: its structured side faces the scene",
         ),
         Gate(
-            "EE80 radius against the design", float(np.max(np.abs(radii))), "at most", 0.3, "",
+            "EE50 radius against the design", half, "at most", 0.3, "",
             "check focus and spacing of the mask; have its depth measured",
+        ),
+        Gate(
+            "EE80 radius against the design", most, "at most", 0.3, "",
+            "check focus and spacing of the mask; look for stray light",
+        ),
+        Gate(
+            "MTF50 against the design", sharpness, "at most", 0.3, "",
+            "check the focus; let nothing move while frames are taken",
         ),
         Gate(
             "peak against the design", float(np.min(peaks)), "at least", 0.4, "",
@@ -161,6 +172,12 @@ def mosaic_ncc(first: NDArray[np.floating], second: NDArray[np.floating]) -> flo
         a, b = a[known] - a[known].mean(), b[known] - b[known].mean()
         values.append(float(a @ b / np.sqrt((a @ a) * (b @ b))))
     return float(np.mean(values))
+
+
+def _departure(figures: Iterable[list[float]]) -> float:
+    """Largest relative difference of the figures measured from those designed, the two given in this order."""
+    measured, ideal = map(np.array, figures)
+    return float(np.max(np.abs(measured / ideal - 1)))
 
 
 def _rim_energy(psf: NDArray[np.floating], width: int = 4) -> float:
