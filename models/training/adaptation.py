@@ -221,12 +221,12 @@ class Adapter:
 
     def _captured(self, people: Pool) -> tuple[Tensor, Tensor]:
         """Four frames of every session as the camera sees them, and their factors."""
-        moments = torch.linspace(0, people.frames.shape[1] - 1, 4).long()
-        scenes = people.frames[:, moments].flatten(0, 1).float()
+        few = glimpses(people)
+        view = few.view.repeat_interleave(few.frames.shape[1])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            frames = self.camera.capture(scenes, self.places.draw(people.view.repeat_interleave(4)))
-        return frames, people.factors[:, moments].flatten(0, 1)
+            frames = self.camera.capture(few.frames.flatten(0, 1).float(), self.places.draw(view))
+        return frames, few.factors.flatten(0, 1)
 
     def _run(
         self,
@@ -287,7 +287,8 @@ def align_statistics(network: nn.Module, frames: Tensor) -> None:
     network.eval()
 
 
-def held_out(people: Pool, fraction: float = 0.2) -> tuple[Pool, Pool]:
-    """Two pools of different people: to learn from, and the last ``fraction`` of them to stop by."""
-    first = people.people - max(1, round(fraction * people.people))
-    return people.sessions(people.subject < first), people.sessions(people.subject >= first)
+def glimpses(people: Pool, count: int = 4) -> Pool:
+    """The same sessions with ``count`` frames each, from first to last: successive frames of a face differ little."""
+    moments = torch.linspace(0, people.frames.shape[1] - 1, count).long()
+    frames, factors, landmarks = (v[:, moments] for v in (people.frames, people.factors, people.landmarks))
+    return replace(people, frames=frames, factors=factors, landmarks=landmarks)

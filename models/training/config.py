@@ -30,7 +30,7 @@ class SubjectsConfig(_Config):
     test: Annotated[int, Field(ge=4, le=100_000)] = 40
     """People that are never trained on, on whom every figure is taken."""
     validation: Annotated[int, Field(ge=4, le=100_000)] = 20
-    """People on whom the head's uncertainty is calibrated."""
+    """People on whom the head's uncertainty is calibrated, or by whom an adaptation is stopped."""
     sessions: Annotated[int, Field(ge=2, le=1000)] = 2
     """Recordings of each person."""
     frames: Annotated[int, Field(ge=4, le=10_000)] = 12

@@ -23,7 +23,7 @@ from opticaldr.models.training.adaptation import (
     MeasuredCamera,
     Places,
     align_statistics,
-    held_out,
+    glimpses,
 )
 from opticaldr.models.training.camera import Camera, designed_camera
 from opticaldr.models.training.config import DesignConfig, FinetuneConfig, config_toml, load_config
@@ -35,6 +35,9 @@ from opticaldr.models.training.pool import Pool, film
 
 OTHER_PEOPLE = 1_000_000
 """First number of the subjects that adapted networks are tested on: nobody has met them."""
+
+STOPPING_PEOPLE = 1_500_000
+"""First number of those that they are stopped by. On people that the design has met its networks look finished."""
 
 
 def finetune(
@@ -52,7 +55,7 @@ def finetune(
     The design's own subjects are filmed again, so that what changes is the optics and not the people, and
     captured through the measured PSFs: either neighbour in depth, any field position, within the standard
     errors, with the measured noise. The temporal head always adapts, the network as the config says, held by
-    a pull towards the weights it came with; a fifth of the people are held out to stop by.
+    a pull towards the weights it came with, and stopped by people that the design has not met.
 
     Errors on people that neither design nor adaptation has met: the design's networks on the optics as
     designed and as built, adapted ones on the built, and the design's with nothing but their normalisation
@@ -95,14 +98,17 @@ def finetune(
     with create("head", out, parents=[design, calibration], seed=seed) as draft:
         beside = out.absolute().parent if out is not None else Path("runs").absolute()
         work = Work(beside, "head", f"{config.model_dump_json()}\n{design.id}\n{calibration.id}\n{seed}")
-        met, unmet = range(subjects.train), range(OTHER_PEOPLE, OTHER_PEOPLE + subjects.test)
+        people = (
+            range(subjects.train),
+            range(STOPPING_PEOPLE, STOPPING_PEOPLE + subjects.validation),
+            range(OTHER_PEOPLE, OTHER_PEOPLE + subjects.test),
+        )
         stage = design.manifest.seed or 0
-        train, test = (film(people, subjects, measured.spec, stage, progress) for people in (met, unmet))
-        learn, stop_by = held_out(train)
+        train, held_out, test = (film(those, subjects, measured.spec, stage, progress) for those in people)
         places = Places(measured, subjects.depths)
-        camera = MeasuredCamera.of(measured, calibration)
-        adapter = Adapter(config, learn, stop_by, camera, places, work, seed, progress)
-        built, seen_test = camera.known(), places.fixed(test, seed)
+        bench = MeasuredCamera.of(measured, calibration)
+        adapter = Adapter(config, train, held_out, bench, places, work, seed, progress)
+        built, seen_test = bench.known(), places.fixed(test, seed)
         ideal = designed_camera(designed.height, designed.spec, subjects.depths, made_with.lens.psf)
 
         constant = float(train.score.median())
@@ -115,7 +121,9 @@ def finetune(
         after = errors(network, head, scale, seen_test, built, constant, seed)
         privacy = {
             name: read_out(
-                *people,
+                glimpses(known),
+                glimpses(unknown),
+                camera,
                 config.recogniser,
                 work,
                 seed=seed,
@@ -123,7 +131,7 @@ def finetune(
                 progress=progress,
                 stage=name,
             )["auc"]
-            for name, people in {
+            for name, (known, unknown, camera) in {
                 "design_auc": (train, test, ideal),
                 "built_auc": (places.fixed(train, seed), seen_test, built),
             }.items()

@@ -25,6 +25,7 @@ WIRE = 0.05
 CONFIG = """
 [subjects]
 train = 8
+validation = 4
 test = 4
 depths = [0.6, 0.9]
 [networks]

@@ -1,5 +1,7 @@
 """Adapting to measured optics: what is learned, what is refused, and how the gap is counted."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -9,19 +11,24 @@ from opticaldr.calibration.measured import Measured, failed_gates
 from opticaldr.errors import Refusal
 from opticaldr.models.networks import load_networks
 from opticaldr.models.training import FinetuneConfig, finetune
-from opticaldr.models.training.adaptation import Best, MeasuredCamera, Places, align_statistics
+from opticaldr.models.training.adaptation import Adapter, Best, MeasuredCamera, Places, align_statistics
 from opticaldr.models.training.camera import Camera
 from opticaldr.models.training.config import FitConfig, SubjectsConfig
 from opticaldr.models.training.finetune import closure
+from opticaldr.models.training.pool import film
+
+finetune_module = sys.modules["opticaldr.models.training.finetune"]  # the package's name is the function
 
 CONFIG = FinetuneConfig(
-    subjects=SubjectsConfig(train=8, test=4, depths=(1.0, 1.2)),
+    subjects=SubjectsConfig(train=8, validation=4, test=4, depths=(1.0, 1.2)),
     networks=FitConfig(steps=12, batch=16),
     head=FitConfig(steps=20, batch=16),
     recogniser=FitConfig(steps=3, batch=16),
     unlabelled=64,
     checkpoint_every=5,
 )
+
+BRIEF = CONFIG.model_copy(update={"adapt": "head", "head": FitConfig(steps=2, batch=16)})
 
 
 def test_a_head_is_made_stopped_and_made_again_with_the_same_id(design, calibration, tmp_path):
@@ -75,9 +82,33 @@ def test_failed_gates_need_to_be_accepted(design, make_calibration, tmp_path):
     failed = make_calibration(tmp_path / "failed", design, passed=False)
     with pytest.raises(Refusal, match="--accept-failed-gates"):
         finetune(design, failed, CONFIG, tmp_path / "head")
-    brief = CONFIG.model_copy(update={"adapt": "head", "head": FitConfig(steps=2, batch=16)})
-    head = finetune(design, failed, brief, tmp_path / "head", accept_failed_gates=True)
+    head = finetune(design, failed, BRIEF, tmp_path / "head", accept_failed_gates=True)
     assert head.json("metrics.json")["accepted_failed_gates"] is True
+
+
+def test_people_of_the_design_neither_stop_nor_judge_an_adaptation(
+    design, calibration, tmp_path, monkeypatch
+):
+    """Networks look finished on people that they have met, however wrong the optics are."""
+    filmed, stopped_by = [], []
+
+    def watch_film(people, *rest):
+        filmed.append(people)
+        return film(people, *rest)
+
+    def watch_adapter(config, train, held_out, *rest):
+        stopped_by.append(len(held_out))
+        return Adapter(config, train, held_out, *rest)
+
+    monkeypatch.setattr(finetune_module, "film", watch_film)
+    monkeypatch.setattr(finetune_module, "Adapter", watch_adapter)
+    finetune(design, calibration, BRIEF, tmp_path / "head")
+    learned, stopping, judging = map(set, filmed)
+    met = set(range(10_000))  # a design numbers its people from 0
+    assert learned <= met
+    assert not met & (stopping | judging)
+    assert not stopping & judging
+    assert stopped_by == [len(stopping) * BRIEF.subjects.sessions]
 
 
 def test_a_calibration_of_another_design_is_refused(make_design, calibration, tmp_path):
