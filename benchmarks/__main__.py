@@ -6,7 +6,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-ROOMS = ("demo", "twin", "fabricate", "board", "calibrate", "learn", "evaluate", "head", "device")
+ROOMS = ("demo", "twin", "fabricate", "board", "calibrate", "learn", "adapt", "evaluate", "head", "device")
 
 
 def run() -> None:
