@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 PROCESS = "grayscale"
 PARTS = 12
 FRAMES = 48
+ADAPTATION = {"subjects": {"train": 60, "validation": 12, "test": 30}, "recogniser": {"steps": 20}}
+"""What differs from the defaults, to be done sooner; the adapted camera is attacked in a step of its own."""
+JUDGED = 96
+"""Captured frames that the graphs are held against the networks on; the verb takes 1,000."""
 
 
 def demo(
@@ -111,7 +115,8 @@ def take_steps(
     def head(place: Path) -> "Artefact":
         from opticaldr.models.training import FinetuneConfig, finetune
 
-        return finetune(made["design"], made["calibration"], FinetuneConfig(), place, seed, progress)
+        config = FinetuneConfig.model_validate(ADAPTATION)
+        return finetune(made["design"], made["calibration"], config, place, seed, progress)
 
     def bundle(place: Path) -> "Artefact":
         from opticaldr.artefacts import create_key, load_key
@@ -119,7 +124,9 @@ def take_steps(
 
         key = out / "signing.key"
         signer = load_key(key) if key.exists() else create_key(key)
-        return export(made["head"], made["calibration"], signer, place, seed=seed, progress=progress)
+        return export(
+            made["head"], made["calibration"], signer, place, seed=seed, progress=progress, frames=JUDGED
+        )
 
     def evaluation(place: Path) -> "Artefact":
         from opticaldr.models.evaluation import evaluate
