@@ -98,6 +98,20 @@ class StopBand:
             The fraction (mean and expected noise taken off; a little below zero at times) and the contrast:
             the frame's energy over the standard deviation of the noise energy in the band.
         """
+        spectrum, noise, total = self.spectrum(frame)
+        stopped = float(np.vdot(spectrum, self._stopped)) - noise * self._stopped_frequencies
+        return stopped / max(total, 1e-30), total / (noise * self._spread)
+
+    def spectrum(self, frame: NDArray[Any]) -> tuple[NDArray[np.float32], float, float]:
+        """Power of a frame's grey without its mean, under a Hann window.
+
+        Args:
+            frame: superpixels, linear RGB in fractions of full scale, ``[3, y, x]``.
+
+        Returns:
+            The squared real and imaginary parts of its ``rfft2`` side by side, the noise expected in their sum,
+            and the energy of all frequencies less their noise.
+        """
         frame = np.asarray(frame, np.float32)
         light = np.maximum(frame.reshape(3, -1) @ self._energy_weights, 0)
         noise = float(self._gains @ light) + self._dark_noise
@@ -106,9 +120,7 @@ class StopBand:
         grey *= self._window
         spectrum = scipy.fft.rfft2(grey).view(np.float32)
         np.square(spectrum, out=spectrum)
-        stopped = float(np.vdot(spectrum, self._stopped)) - noise * self._stopped_frequencies
-        total = grey.size * (float(np.vdot(grey, grey)) - noise)  # Parseval
-        return stopped / max(total, 1e-30), total / (noise * self._spread)
+        return spectrum, noise, grey.size * (float(np.vdot(grey, grey)) - noise)  # Parseval
 
     def judge(self, frame: NDArray[Any]) -> Verdict:
         """Whether a frame ``[3, y, x]`` was taken through the calibrated mask."""

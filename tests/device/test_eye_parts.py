@@ -5,7 +5,8 @@ import pytest
 from device_bundle import blurring_bank, small_clinic
 
 from opticaldr.calibration.interlock import StopBand, derive_interlock, superpixel_bank
-from opticaldr.device.interlock import InterlockWatch
+from opticaldr.calibration.structure import Structure
+from opticaldr.device.interlock import STRIDE, InterlockWatch
 from opticaldr.device.quality import QualityWatch
 from opticaldr.device.records import MAX_LATENCY, Quality
 from opticaldr.device.rig import at_pace
@@ -83,7 +84,8 @@ def frame(scene, masked=True, light=1.0, seed=0):
 @pytest.fixture
 def watch():
     interlock = derive_interlock(PSF, SENSOR)
-    return InterlockWatch(interlock, StopBand.of(PSF, SENSOR.binned_shape, interlock))
+    band = StopBand.of(PSF, SENSOR.binned_shape, interlock)
+    return InterlockWatch(interlock, band, Structure(PSF[None, None], SENSOR.binned_shape, band))
 
 
 def test_frames_through_the_mask_are_trusted(watch, faces):
@@ -112,6 +114,21 @@ def test_what_cannot_be_judged_is_not_trusted_and_passes(watch, faces):
     light_again = watch.look(frame(faces[0]))
     assert light_again.trusted
     assert not light_again.blind
+
+
+def test_what_does_not_look_like_the_mask_is_dropped_until_it_does_again(watch, faces, monkeypatch):
+    agreement = {"now": 1.0}
+    monkeypatch.setattr(watch._structure, "agreement", lambda frame: agreement["now"])
+    seen = frame(faces[0])
+    looked = []
+    for agreement["now"] in (1.0, -0.6, -0.6, np.nan, 0.5, 0.5):
+        looked += [watch.look(seen) for _ in range(STRIDE)][:1]
+    assert [verdict.trusted for verdict in looked] == [True, True, False, False, True, True]
+    assert [verdict.blind for verdict in looked] == [False, False, True, True, False, False]
+    assert not looked[-1].tripped
+    for agreement["now"] in [-5.0] * 9 + [1.0] * 3:
+        last = [watch.look(seen) for _ in range(STRIDE)][-1]
+    assert last.trusted
 
 
 def test_what_is_not_a_number_is_not_trusted(watch, faces):

@@ -1,6 +1,7 @@
 """How often the interlock cries wolf and how often it misses, over scenes, light, depths and changes of the optics.
 
-The receiver operating characteristic is of single frames; the interlock trips on two in a row.
+The receiver operating characteristic is of single frames. The stop band trips on two in a row; disagreement of the
+structure adds up over frames, and drops them.
 """
 
 import json
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from opticaldr.calibration.interlock import StopBand, derive_interlock
+from opticaldr.calibration.structure import Structure
 from opticaldr.models.data import SimulatedSubjects
 from opticaldr.models.optics import expose, form_image, preset, psf_bank
 
@@ -47,18 +49,22 @@ def roc():
         "mask removed": np.zeros_like(mask),
         "replaced by one a tenth as strong": random_mask(spec, 2, 0.4e-6),
         "replaced by another as strong": random_mask(spec, 3),
+        "replaced by a third as strong": random_mask(spec, 4),
         "shifted by 0.2 mm": random_mask(spec, 1, shift=0.2e-3),
         "shifted by 1 mm": random_mask(spec, 1, shift=1e-3),
         "lens of +2 dioptres in front": lens(2.0),
         "lens of -2 dioptres in front": lens(-2.0),
+        "lens of +4 dioptres in front": lens(4.0),
     }
     banks = {
         name: psf_bank(h.astype(np.float32), spec, list(DEPTHS), shape=SHAPE) for name, h in optics.items()
     }
     interlock = derive_interlock(banks["in place"], sensor)
     statistic = StopBand.of(banks["in place"], sensor.binned_shape, interlock)
+    structure = Structure(banks["in place"][:, None], sensor.binned_shape, statistic)
     rng = np.random.default_rng(5)
     margins = {name: [] for name in banks}
+    agreements = {name: [] for name in banks}
     doubts = dict.fromkeys(banks, 0)
     for person in range(SCENES):
         scene = (
@@ -68,14 +74,14 @@ def roc():
             for psf in bank:
                 image = np.maximum(form_image(np.ascontiguousarray(scene), psf.astype(np.float32)), 0)
                 for light in LIGHTS:
-                    fraction, contrast = statistic.fraction(
-                        expose(image * np.float32(light), sensor, rng=rng)
-                    )
+                    frame = expose(image * np.float32(light), sensor, rng=rng)
+                    fraction, contrast = statistic.fraction(frame)
+                    agreements[name].append(structure.agreement(frame))
                     doubts[name] += contrast < interlock.floor
                     margins[name].append(
                         fraction / interlock.ceiling if contrast >= interlock.floor else np.inf
                     )
-    return margins, doubts
+    return margins, agreements, doubts
 
 
 def areas(margins):
@@ -89,42 +95,53 @@ def areas(margins):
 
 @pytest.mark.slow
 def test_false_alarms_and_misses(roc):
-    margins, doubts = roc
+    margins, agreements, doubts = roc
     area = areas(margins)
+    disagreements = {name: -np.array(each) for name, each in agreements.items()}
+    area_of_structure = areas(disagreements)
     found = {
         name: {
             "frames": len(each),
             "closed": float((np.array(each) > 1).mean()),
             "in doubt": doubts[name] / len(each),
             "area": area[name],
+            "not its structure": float((disagreements[name] > 0).mean()),
+            "mean agreement": float(np.nanmean(agreements[name])),
+            "area of structure": area_of_structure[name],
         }
         for name, each in margins.items()
     }
     if out := os.environ.get("OPTICALDR_ROC"):
-        draw(margins, Path(out))
+        draw({"stop band": margins, "structure": disagreements}, Path(out))
         Path(out).with_suffix(".json").write_text(json.dumps(found, indent=1))
     assert found["in place"]["closed"] == 0.0
     assert found["mask removed"]["closed"] == 1.0
     assert found["replaced by one a tenth as strong"]["closed"] > 0.9
+    assert found["in place"]["not its structure"] == 0.0
+    for name in ("replaced by another as strong", "replaced by a third as strong"):
+        assert found[name]["area of structure"] > 0.95
+    assert found["replaced by a third as strong"]["mean agreement"] < 0
 
 
-def draw(margins, out):
-    """False alarms against misses for every ceiling, as a figure."""
+def draw(statistics, out):
+    """False alarms against misses for every threshold of both statistics, as a figure."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(7, 4.5))
-    good = np.sort(margins["in place"])
-    for name, bad in margins.items():
-        if name == "in place":
-            continue
-        thresholds = np.quantile(np.concatenate([good, bad]), np.linspace(0, 1, 200), method="nearest")
-        alarms = [(good > t).mean() for t in thresholds]
-        misses = [(np.array(bad) <= t).mean() for t in thresholds]
-        axes.step(alarms, misses, label=name)
-    axes.set(xlabel="false alarms (frames through the mask)", ylabel="misses (frames of the case)")
-    axes.legend(fontsize=8)
+    figure, panels = plt.subplots(1, 2, figsize=(11, 4.5), sharey=True)
+    for axes, (title, values) in zip(panels, statistics.items(), strict=True):
+        good = np.sort(values["in place"])
+        for name, bad in values.items():
+            if name == "in place":
+                continue
+            thresholds = np.quantile(np.concatenate([good, bad]), np.linspace(0, 1, 200), method="nearest")
+            alarms = [(good > t).mean() for t in thresholds]
+            misses = [(np.array(bad) <= t).mean() for t in thresholds]
+            axes.step(alarms, misses, label=name)
+        axes.set(xlabel="false alarms (frames through the mask)", title=title)
+    panels[0].set_ylabel("misses (frames of the case)")
+    panels[1].legend(fontsize=8)
     figure.tight_layout()
     figure.savefig(out, dpi=110)
