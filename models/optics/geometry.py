@@ -55,14 +55,15 @@ def relative_distance(
 ) -> NDArray[np.float64]:
     """Path from pupil points to a point, less the path from the pupil's centre, in metres.
 
-    The point lies `distance` away along the axis and ``distance * field`` off it. Written as
-    (ρ² − 2ρ·p)/(R + R₀), which keeps the digits that R − R₀ would lose.
+    The point lies `distance` away along the axis and ``distance * field`` off it. Where that is negative the point is
+    virtual, on the sensor's side, and the wave converges towards it. Written as (ρ² − 2ρ·p)/(R + R₀), which keeps the
+    digits that R − R₀ would lose.
     """
     px, py = field[0] * distance, field[1] * distance
     centre = float(np.sqrt(distance**2 + px**2 + py**2))
     difference = x * x + y * y - 2 * (x * px + y * py)
     relative: NDArray[np.float64] = difference / (np.sqrt(centre**2 + difference) + centre)
-    return relative
+    return relative if distance > 0 else -relative
 
 
 def check_depth(depth: float) -> None:

@@ -140,15 +140,18 @@ class Seidel(_Spec):
 
 
 class LensSpec(_Spec):
-    """A stock lens beside the mask: it images the plane at `focus` perfectly, except for `seidel`."""
+    """A stock lens beside the mask: it images the plane at `focus` perfectly, except for `seidel`.
+
+    A negative focus is beyond infinity: the sensor is nearer than the focal length, as in a housing screwed in too far.
+    """
 
     focal_length: Positive
-    focus: Positive
+    focus: Finite
     seidel: Seidel = Seidel()
 
     @model_validator(mode="after")
     def _real_image(self) -> Self:
-        if self.focus <= self.focal_length:
+        if 0 <= self.focus <= self.focal_length:
             raise ValueError("focus must lie farther than focal_length, or there is no real image")
         return self
 

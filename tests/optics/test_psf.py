@@ -6,7 +6,7 @@ from scipy.special import j0, j1
 
 from opticaldr.models.optics import psf, psf_bank, zernike_height
 from opticaldr.models.optics.fourier import fourier_power
-from opticaldr.models.optics.geometry import centred
+from opticaldr.models.optics.geometry import centred, relative_distance
 from opticaldr.models.optics.metrics import centroid, registered
 
 GREEN = 550e-9
@@ -98,6 +98,19 @@ def test_defocus_on_axis_against_the_closed_form(bare, vary, waves):
         for d in (0.6, depth)
     )
     assert blurred / sharp == pytest.approx(np.sinc(waves) ** 2, abs=3e-5)
+
+
+@pytest.mark.parametrize("field", [(0.0, 0.0), (0.1, -0.05)])
+def test_focus_goes_through_infinity_without_a_step(vary, field):
+    """Dioptres, not metres: on either side of 0 the path is the paraxial ρ² D/2 less the tilt of the field."""
+    x, y = np.meshgrid(np.linspace(-1e-3, 1e-3, 5), np.linspace(-1e-3, 1e-3, 5))
+    for dioptres in (1.6, 1e-3, -1e-3, -1.6):
+        path = relative_distance(x, y, 1 / dioptres, field)
+        chief = np.sqrt(1 + field[0] ** 2 + field[1] ** 2)
+        paraxial = ((x**2 + y**2) * dioptres / 2 - x * field[0] - y * field[1]) / chief
+        assert np.abs(path - paraxial).max() < 2e-8
+    beyond = vary("clinic", lens__focus=-2.0)
+    assert beyond.sensor_distance < beyond.lens.focal_length
 
 
 def test_a_prism_bends_light_towards_its_thick_end(vary):
