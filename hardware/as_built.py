@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
-from scipy.ndimage import map_coordinates
 
 from opticaldr.models.optics import Optic, OpticsSpec, noll_to_nm, zernike
 from opticaldr.models.optics.geometry import pupil_positions
@@ -86,6 +85,8 @@ class BuildErrors:
 
 def build(design: Optic, errors: BuildErrors) -> Optic:
     """The optic that `design` becomes with these errors, on the grid of the stop as it was made."""
+    from scipy.ndimage import map_coordinates
+
     spec = stopped(respaced(design.spec, errors.spacing), errors.aperture)
     x, y = pupil_positions(spec)
     where = plate_positions(design.spec, x, y, errors.decentre, errors.rotation)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import RBFInterpolator
 
 from opticaldr.errors import Refusal
 from opticaldr.models.optics.arrays import Array, like
@@ -41,6 +40,8 @@ class FieldVaryingPsf:
             shape: rows and columns of the image.
             rank: number of kernels, at most the number of fields.
         """
+        from scipy.interpolate import RBFInterpolator
+
         fields, colours, rows, columns = bank.shape
         if not 1 <= rank <= fields:
             raise Refusal(f"rank {rank} with {fields} field points", f"choose a rank from 1 to {fields}")

@@ -15,9 +15,7 @@ from typing import Any, Protocol
 import array_api_compat
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import BSpline
 from scipy.sparse import csr_array
-from scipy.sparse.linalg import lsqr
 
 from opticaldr.models.optics.arrays import Array, like
 from opticaldr.models.optics.geometry import (
@@ -113,6 +111,8 @@ class RadialSurface:
     """A cubic B-spline in ρ², constant beyond the stop's rim."""
 
     def __init__(self, spec: OpticsSpec) -> None:
+        from scipy.interpolate import BSpline
+
         x, y = pupil_positions(spec)
         square = np.minimum((x * x + y * y) / (spec.pupil.diameter / 2) ** 2, 1)
         self.size = spec.mask.modes
@@ -127,6 +127,8 @@ class RadialSurface:
 
     def fit(self, height: Floats) -> Floats:
         """Least-squares coefficients over the samples inside the stop."""
+        from scipy.sparse.linalg import lsqr
+
         rows = np.flatnonzero(self._inside)
         return np.asarray(lsqr(self._matrix[rows], height[self._inside], atol=1e-14, btol=1e-14)[0])
 
@@ -135,6 +137,8 @@ class SplineSurface:
     """A cubic tensor B-spline over the pupil's square, `modes` coefficients a side; parameters run row by row."""
 
     def __init__(self, spec: OpticsSpec) -> None:
+        from scipy.interpolate import BSpline
+
         axis = pupil_positions(spec)[0][0]
         half = spec.pupil.diameter / 2
         self._side = spec.mask.modes
