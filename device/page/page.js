@@ -63,7 +63,7 @@ function showShutter() {
     : wanted ? "The camera locks itself in, then the shutter opens."
     : shutter !== "closed" ? "The shutter is closing."
     : why ? `The shutter is closed: ${why}. Check the camera before you open it again.`
-    : "The shutter is closed. Nothing is seen. Do you agree to be measured?");
+    : "The shutter is closed: the camera is not running, and nothing is seen. Do you agree to be measured?");
   $("shutter").textContent = wanted ? "Close the shutter" : "I agree: open the shutter";
   $("shutter").className = wanted ? "close" : "";
   $("shutter").disabled = !wanted && shutter !== "closed";

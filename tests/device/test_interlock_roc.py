@@ -97,7 +97,7 @@ def areas(margins):
 def test_false_alarms_and_misses(roc):
     margins, agreements, doubts = roc
     area = areas(margins)
-    disagreements = {name: -np.array(each) for name, each in agreements.items()}
+    disagreements = {name: -np.array(each)[np.isfinite(each)] for name, each in agreements.items()}
     area_of_structure = areas(disagreements)
     found = {
         name: {
@@ -105,8 +105,9 @@ def test_false_alarms_and_misses(roc):
             "closed": float((np.array(each) > 1).mean()),
             "in doubt": doubts[name] / len(each),
             "area": area[name],
+            "without a word on its structure": 1 - len(disagreements[name]) / len(each),
             "not its structure": float((disagreements[name] > 0).mean()),
-            "mean agreement": float(np.nanmean(agreements[name])),
+            "mean agreement": -float(disagreements[name].mean()),
             "area of structure": area_of_structure[name],
         }
         for name, each in margins.items()
