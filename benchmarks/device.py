@@ -221,7 +221,7 @@ def figures() -> list[Figure]:
             Figure("latency from capture, both processes running, p50", summary["latency_ms"]["p50"], "ms"),
             Figure("latency from capture, both processes running, p99", summary["latency_ms"]["p99"], "ms"),
             Figure("eye, resident, without a camera", int(alone.stdout) / 1024, "MiB", 200),
-            Figure("eye, resident, with the simulated camera", peaks["eye"], "MiB"),
+            Figure("eye, resident, with the simulated camera", peaks["eye"], "MiB", 200),
             Figure("voice, resident", peaks["voice"], "MiB", 120),
         ]
     share = bits_per_hour(60.0) / FACE_IMAGE_BITS
