@@ -53,7 +53,9 @@ class Rays:
         )
         index = np.array([spec.mask.material.index(wavelength) for wavelength in spec.sensor.wavelengths])
         self.index = _tensor(spec.spectral_weights @ (index - 1))  # mean over what each colour sees
-        self.throws = self.index[1] * self.slopes.norm(dim=1).amax(dim=1)  # furthest ray, superpixels per metre
+        self.throws = self.index[1] * self.slopes.norm(dim=1).amax(
+            dim=1
+        )  # furthest ray, superpixels per metre
         shortest = min(spec.sensor.wavelengths)
         steps = (spec.mask.material.index(shortest) - 1) * spec.pupil.pitch / shortest
         self.waves_per_step = steps / reach  # a slope in superpixels of landing, as waves between samples

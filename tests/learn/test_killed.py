@@ -29,6 +29,7 @@ design_lens(config, Path(sys.argv[1]), 0)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_killed_in_every_other_stage_and_continued_it_ends_as_if_nothing_had_happened(tmp_path):
     def start(place):
         place.parent.mkdir(exist_ok=True)
