@@ -28,9 +28,9 @@ test: setup
 test-all: setup
 	$(call PYTEST,$(BIN)) -m ""
 
-# The same tests against the wheel as a user installs it, so that a file missing from the package is noticed.
+# The same tests against the wheel as a user installs it, before a release; `make test` checks what the wheel holds.
 test-wheel:
-	rm -rf build/wheel && $(PYTHON) -m venv build/wheel/venv
+	rm -rf build/wheel build/lib && $(PYTHON) -m venv build/wheel/venv
 	$(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir build/wheel .
 	build/wheel/venv/bin/python -m pip install --quiet --constraint constraints.txt "$$(ls build/wheel/*.whl)[design,fab,slm,clinic,test]"
 	$(call PYTEST,build/wheel/venv/bin) -m "not slow and not install"

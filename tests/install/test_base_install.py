@@ -1,8 +1,10 @@
 """A device without training libraries: the wheel alone, really installed into an environment of its own."""
 
 import json
+import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +29,7 @@ def checked(*command, **more):
 def bare(tmp_path_factory):
     """`opticaldr` in an environment without any extra."""
     place = tmp_path_factory.mktemp("bare")
+    shutil.rmtree(ROOT / "build" / "lib", ignore_errors=True)  # setuptools would pack files that are gone
     checked(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", place, ROOT)
     checked(sys.executable, "-m", "venv", place / "venv")
     [wheel] = place.glob("opticaldr-*.whl")
@@ -51,6 +54,27 @@ def bundle(tmp_path_factory):
         tmp_path_factory.mktemp("bundle") / "bundle",
         create_key(tmp_path_factory.mktemp("key") / "maker.key"),
     )
+
+
+def test_the_wheel_holds_every_file_of_every_room_and_nothing_else(bare):
+    rooms = (
+        "artefacts",
+        "calibration",
+        "cli",
+        "device",
+        "errors",
+        "firmware_interface",
+        "hardware",
+        "models",
+    )
+    [wheel] = bare.parents[2].glob("opticaldr-*.whl")
+    held = {
+        name.removeprefix("opticaldr/")
+        for name in zipfile.ZipFile(wheel).namelist()
+        if ".dist-info/" not in name
+    }
+    listed = checked("git", "-C", ROOT, "ls-files", *rooms).split()
+    assert held == set(listed) - {"hardware/board/README.md"}  # for whoever solders
 
 
 def test_there_is_no_torch_and_doctor_says_so(bare):
