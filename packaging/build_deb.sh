@@ -9,6 +9,7 @@ minor=$($python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 next=$($python -c 'import sys; print("%d.%d" % (sys.version_info[0], sys.version_info[1] + 1))')
 root=build/deb/root
 rm -rf build/deb && mkdir -p build/deb dist
+rm -rf build/lib  # setuptools would pack files that are gone
 "$python" -m pip wheel --quiet --no-deps --wheel-dir build/deb .
 wheel=$(ls build/deb/*.whl)
 version=$(basename "$wheel" | cut -d- -f2 | sed 's/\.dev/~dev/')
