@@ -15,6 +15,7 @@ from opticaldr.errors import Refusal
 from opticaldr.hardware.cameras.camera import CameraInfo, RawFrame
 from opticaldr.hardware.cameras.errors import FramesEnded, OutOfRange
 from opticaldr.hardware.cameras.recording import is_recording, read_recording
+from opticaldr.models.data.quiet import quiet_opencv
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 _ORDER = "RGGB"
@@ -136,7 +137,8 @@ def _pictures(source: Path) -> Iterator[tuple[float, NDArray[np.uint8]]]:
         return
     if not source.exists():
         raise Refusal(f"{source} does not exist", "check the path")
-    video = cv2.VideoCapture(str(source))
+    with quiet_opencv():
+        video = cv2.VideoCapture(str(source))
     try:
         period = 1 / (video.get(cv2.CAP_PROP_FPS) or 1 / _PICTURE_PERIOD)
         number = 0

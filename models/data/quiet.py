@@ -8,11 +8,12 @@ from contextlib import contextmanager
 
 import cv2
 
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # read once, when the first video is opened or written
+
 
 @contextmanager
 def quiet_opencv() -> Iterator[None]:
     """Silence OpenCV's log, and FFmpeg's behind it, within a block."""
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # read once, when the first video is opened
     level = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
