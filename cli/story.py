@@ -211,8 +211,8 @@ def _privacy(page: Report, evaluation: Mapping[str, Any]) -> None:
     recognised = headline["auc"][1] > RECOGNISED
     page.verdict(
         not recognised,
-        "The attackers recognise people through this lens: it was learned in two minutes against one small "
-        "opponent and shows the way of working; it is not a lens to deploy."
+        "The attackers recognise people through this lens: it learned for a minute or so and shows the way of "
+        "working; it is not a lens to deploy."
         if recognised
         else f"No attacker tried here gets beyond an AUC of {RECOGNISED} with certainty.",
     )
