@@ -13,7 +13,7 @@ setup: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "opticaldr needs Python 3.11 or newer; set PYTHON=python3.x"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[design,fab,slm,clinic,test,lint]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[design,fab,slm,export,clinic,test,lint]'
 	@touch $@
 
 demo: setup
@@ -32,7 +32,7 @@ test-all: setup
 test-wheel:
 	rm -rf build/wheel build/lib && $(PYTHON) -m venv build/wheel/venv
 	$(PYTHON) -m pip wheel --quiet --no-deps --wheel-dir build/wheel .
-	build/wheel/venv/bin/python -m pip install --quiet --constraint constraints.txt "$$(ls build/wheel/*.whl)[design,fab,slm,clinic,test]"
+	build/wheel/venv/bin/python -m pip install --quiet --constraint constraints.txt "$$(ls build/wheel/*.whl)[design,fab,slm,export,clinic,test]"
 	$(call PYTEST,build/wheel/venv/bin) -m "not slow and not install"
 
 lint: setup
