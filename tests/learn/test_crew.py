@@ -45,11 +45,14 @@ import json, sys
 from pathlib import Path
 from opticaldr.models.training import DesignConfig, design_lens
 from opticaldr.models.training.config import FitConfig, JointConfig, LensConfig, SubjectsConfig
+# Small rates: what rounds differently over two processes would otherwise grow by Adam, whose steps are as long for a
+# small gradient as for a large one. One run nudged by a rounding error drifts by as much.
 config = DesignConfig(
     subjects=SubjectsConfig(train=12, test=4, validation=4, frames=4, depths=(0.7, 0.9)),
-    lens=LensConfig(steps=4, batch=16, modes=(4, 5, 6), psf=15),
-    networks=FitConfig(steps=4, batch=8), recogniser=FitConfig(steps=3, batch=8),
-    head=FitConfig(steps=4, batch=8), joint=JointConfig(steps=2, windows=4), checkpoint_every=2,
+    lens=LensConfig(steps=4, batch=16, modes=(4, 5, 6), psf=15, lens_rate=1e-4, network_rate=1e-5, opponent_rate=1e-5),
+    networks=FitConfig(steps=4, batch=8, rate=1e-4), recogniser=FitConfig(steps=3, batch=8, rate=1e-5),
+    head=FitConfig(steps=4, batch=8, rate=1e-4), joint=JointConfig(steps=2, windows=4, rate=1e-5, lens_rate=1e-4),
+    checkpoint_every=2,
 )
 design_lens(config, Path(sys.argv[1]), 0)
 """
@@ -90,10 +93,7 @@ def test_a_design_loses_in_two_processes_what_it_loses_in_one(tmp_path):
     alone, together = histories
     for stage in ("lens", "network", "head", "joint"):
         losses = [[record["loss"] for record in history[stage]] for history in (alone, together)]
-        # Sums over two processes round differently, Adam makes whole steps of small gradients, and each stage
-        # begins where the one before has ended: a hundredth.
-        assert losses[1] == pytest.approx(losses[0], rel=2e-2), stage
-    assert together["lens"][0]["loss"] == pytest.approx(alone["lens"][0]["loss"], rel=1e-4)
+        assert losses[1] == pytest.approx(losses[0], rel=2e-3), stage
     assert together["lens"][-1]["z4"] == pytest.approx(alone["lens"][-1]["z4"], abs=1e-3)
 
 
