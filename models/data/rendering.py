@@ -43,6 +43,7 @@ def render(
     Returns:
         Frames in linear RGB ``[t, y, x, 3]`` and true landmarks ``[t, 5, 2]`` in pixels (x, y).
     """
+    face_width = float(face_width)  # a NumPy scalar would turn every picture to float64
     count = len(factors["yaw"])
     frames = np.empty((count, *size, 3), np.float32)
     landmarks = np.empty((count, 5, 2), np.float32)
@@ -61,7 +62,7 @@ def render(
             hair = _turn_back_hair(portrait.back, camera, where, at)
             picture += (hair[:3] - hair[3] * background) * through
         _lay_head(picture, portrait, expression, camera, where, at)
-        cv2.merge(list(picture), frames[index])
+        frames[index] = cv2.merge(list(picture))  # given as its output, another dtype would be left unwritten
         landmarks[index] = _landmarks(who, camera, at)
     return np.clip(frames, 0.0, 1.0, out=frames), landmarks
 

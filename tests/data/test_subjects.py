@@ -109,3 +109,8 @@ def test_behaviour_tells_the_score_better_than_a_constant_but_not_exactly() -> N
 def test_people_are_numbered_from_zero(bad: int) -> None:
     with pytest.raises(ValueError, match="negative"):
         STAGE.clip(bad, 0, 1)
+
+
+def test_a_numpy_number_for_the_faces_width_gives_the_same_pictures() -> None:
+    film = [SimulatedSubjects(3).clip(0, 0, 2, (64, 64), width).frames for width in (50.0, np.float64(50.0))]
+    np.testing.assert_array_equal(film[0], film[1])
