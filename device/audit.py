@@ -9,7 +9,6 @@ later `AuditLog.head`.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 from collections import Counter, deque
@@ -38,6 +37,7 @@ from opticaldr.device.chain import (
     parsed,
     part_path,
     part_paths,
+    write_line,
 )
 from opticaldr.errors import Refusal
 
@@ -146,7 +146,7 @@ class AuditLog:
             if os.fstat(self._stream.fileno()).st_size >= self._full:
                 self._turn_over()
             entry = self._signed(kind, body)
-            _write(self._stream, line_of(entry))
+            write_line(self._stream, line_of(entry))
         except OSError:
             self.lost += 1
             raise
@@ -159,7 +159,7 @@ class AuditLog:
         entry = self._signed(CONTINUED, {"before": before})
         stream = FileIO(self._draft, "w+")
         try:
-            _write(stream, line_of(entry))
+            write_line(stream, line_of(entry))
             self._draft.rename(part_path(self.path, self.entries))
         except OSError:
             stream.close()
@@ -265,18 +265,6 @@ def _walk(files: Iterable[Path], key: Ed25519PublicKey, audit: Audit) -> Iterato
 
 def _failure(file: Path, index: int, flaw: str) -> AuditFailure:
     return AuditFailure(f"{file}, entry {index}: {flaw}", "keep it as evidence, and name another --out")
-
-
-def _write(stream: FileIO, line: bytes) -> None:
-    """Put a line at the end of a file and onto the disk, whole or not at all."""
-    size = os.fstat(stream.fileno()).st_size
-    try:
-        if stream.write(line) != len(line):
-            raise OSError(errno.ENOSPC, "no space left on the device", str(stream.name))
-        os.fdatasync(stream.fileno())
-    except OSError:
-        stream.truncate(size)
-        raise
 
 
 def _last_line(path: Path) -> bytes:

@@ -11,11 +11,14 @@ audit.000000006153.ndjson       the next one, named by its first entry: of kind 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +131,18 @@ def damaged(path: Path) -> AuditFailure:
 def line_of(entry: Entry) -> bytes:
     """An entry as it is written."""
     return json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def write_line(stream: FileIO, line: bytes) -> None:
+    """Put a line at the end of a file and onto the disk, whole or not at all."""
+    size = os.fstat(stream.fileno()).st_size
+    try:
+        if stream.write(line) != len(line):
+            raise OSError(errno.ENOSPC, "no space left on the device", str(stream.name))
+        os.fdatasync(stream.fileno())
+    except OSError:
+        stream.truncate(size)
+        raise
 
 
 def digest_of(entry: Mapping[str, Any]) -> bytes:

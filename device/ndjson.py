@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 from pathlib import Path
 
-from opticaldr.device.chain import Entry
+from opticaldr.device.chain import Entry, line_of, write_line
 
 
 class NdjsonFile:
@@ -28,16 +27,8 @@ class NdjsonFile:
         if entry["index"] <= self._last:
             return
         shown = {name: entry[name] for name in ("index", "hash", "time", "kind", "body")}
-        line = json.dumps(shown, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
         with self._path.open("ab", buffering=0) as stream:
-            length = stream.tell()
-            try:
-                if stream.write(line) != len(line):
-                    raise OSError(errno.ENOSPC, "no space left on the device", str(self._path))
-                os.fdatasync(stream.fileno())
-            except OSError:
-                stream.truncate(length)
-                raise
+            write_line(stream, line_of(shown))
         self._last = entry["index"]
 
     def close(self) -> None:
