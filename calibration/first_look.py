@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from opticaldr.calibration import capture
 from opticaldr.calibration.bank import colour_planes
+from opticaldr.calibration.gates import GREEN
 from opticaldr.calibration.hdr import Merged, without_crosstalk
 from opticaldr.calibration.rig import Rig
 from opticaldr.calibration.session import Arrays
@@ -21,7 +22,6 @@ from opticaldr.hardware.as_built import respaced
 from opticaldr.models.optics import Optic, psf_bank
 from opticaldr.models.optics.metrics import ncc
 
-GREEN = 1
 LEAK_LIMIT = 5.0
 """Times the dark current expected: more is light."""
 _BETTER = 0.03  # NCC by which another optic must fit better before it is named

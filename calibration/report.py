@@ -3,6 +3,7 @@ that was found."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from opticaldr.artefacts import Report
 from opticaldr.calibration.fit import surface_difference
+from opticaldr.calibration.gates import Gate
 from opticaldr.hardware.as_built import FORM_MODES
 
 if TYPE_CHECKING:
@@ -31,19 +33,7 @@ def write_report(path: Path, found: Calibration) -> None:
         report.table(["Gate", "What to do"], [[gate.name, gate.remedy] for gate in failed])
     else:
         report.verdict(True, "All gates passed. Next: opticaldr finetune, then opticaldr export.")
-    report.section("Gates").table(
-        ["Gate", "Value", "Limit", "Unit", "Verdict"],
-        [
-            [
-                gate.name,
-                gate.value,
-                f"{gate.bound} {gate.limit:g}",
-                gate.unit,
-                "passed" if gate.passed else "FAILED",
-            ]
-            for gate in found.gates
-        ],
-    )
+    tell_gates(report.section("Gates"), found.gates)
     report.section("Spots")
     report.figure(
         _spots(found),
@@ -139,7 +129,7 @@ def _field(found: Calibration) -> Any:
 
     fields, psf = found.bank.fields, found.bank.psf[len(found.bank.depths) // 2, :, _GREEN]
     columns, rows = (np.unique(fields[:, axis].round(6)) for axis in (0, 1))
-    figure, axes = _figure(len(rows), len(columns), 5.2, 5.2)
+    figure, axes = drawing(len(rows), len(columns), 5.2, 5.2)
     peak = float(psf.max())
     norm = LogNorm(peak * 1e-4, peak)
     for axis in axes.ravel():
@@ -152,7 +142,7 @@ def _field(found: Calibration) -> Any:
 
 
 def _errors(found: Calibration) -> Any:
-    figure, axes = _figure(1, 1, 7.2, 3.2)
+    figure, axes = drawing(1, 1, 7.2, 3.2)
     axis, modes = axes[0][0], list(FORM_MODES)
     known = [found.as_built.parameters[f"Z{j}"] for j in modes]
     axis.plot(modes, [one.error * 1e9 for one in known], "_", color="black", label="standard error")
@@ -169,7 +159,25 @@ def _errors(found: Calibration) -> Any:
     return figure
 
 
-def _figure(rows: int, columns: int, width: float, height: float) -> tuple[Any, Any]:
+def tell_gates(report: Report, gates: Sequence[Gate]) -> None:
+    """The table of gates: value, limit and verdict of each."""
+    report.table(
+        ["Gate", "Value", "Limit", "Unit", "Verdict"],
+        [
+            [
+                gate.name,
+                gate.value,
+                f"{gate.bound} {gate.limit:g}",
+                gate.unit,
+                "passed" if gate.passed else "FAILED",
+            ]
+            for gate in gates
+        ],
+    )
+
+
+def drawing(rows: int, columns: int, width: float, height: float) -> tuple[Any, Any]:
+    """A figure of `width` × `height` inches and its axes ``[rows][columns]``."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -183,7 +191,7 @@ def _spots(found: Calibration) -> Any:
 
     measured = found.bank.psf[:, 0, _GREEN]
     count = len(measured)
-    figure, axes = _figure(4, count, 2.0 * count + 0.6, 7.6)
+    figure, axes = drawing(4, count, 2.0 * count + 0.6, 7.6)
     for column, depth in enumerate(found.bank.depths):
         designed, fitted = found.designed[column, _GREEN], found.fitted[column, _GREEN]
         peak = float(designed.max())
@@ -202,7 +210,7 @@ def _spots(found: Calibration) -> Any:
 
 
 def _surface(found: Calibration) -> Any:
-    figure, axes = _figure(1, 1, 4.6, 3.8)
+    figure, axes = drawing(1, 1, 4.6, 3.8)
     difference = surface_difference(found.as_built.optic, found.design) * 1e9
     side = found.design.spec.pupil.diameter / 2 * 1e3
     reach = float(np.nanquantile(np.abs(difference), 0.99))  # the rim of a decentred plate stands far out
@@ -216,7 +224,7 @@ def _surface(found: Calibration) -> Any:
 
 
 def _transfer(found: Calibration) -> Any:
-    figure, axes = _figure(1, 1, 5.2, 3.2)
+    figure, axes = drawing(1, 1, 5.2, 3.2)
     mean, variance = found.sensor.transfer
     axis = axes[0][0]
     axis.plot(mean, variance, "o", markersize=3)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from opticaldr.artefacts import Artefact, Report, create
+from opticaldr.calibration.report import drawing, tell_gates
 from opticaldr.calibration.slm_flatness import measure_flatness
 from opticaldr.calibration.slm_response import TURN, Bench, Measured, Progress, measure_response
 
@@ -88,9 +89,6 @@ def characterise_slm(
 
 
 def _tell(report: Report, name: str, measured: Measured, correction: Any, sharpened: float) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     gates = measured.gates()
     failed = [gate for gate in gates if not gate.passed]
     report.section(f"At {name.removesuffix('nm')} nm")
@@ -100,16 +98,9 @@ def _tell(report: Report, name: str, measured: Measured, correction: Any, sharpe
         if not failed
         else "; ".join(f"{gate.name}: {gate.remedy}" for gate in failed),
     )
-    report.table(
-        ["Gate", "Value", "Limit", "Unit", "Verdict"],
-        [
-            [gate.name, gate.value, f"{gate.bound} {gate.limit:g}", gate.unit, "passed" if gate.passed else "FAILED"]
-            for gate in gates
-        ],
-    )  # fmt: skip
-    figure = Figure(figsize=(9.6, 3.4), layout="constrained")
-    FigureCanvasAgg(figure)
-    curve, order, flat = figure.subplots(1, 3)
+    tell_gates(report, gates)
+    figure, axes = drawing(1, 3, 9.6, 3.4)
+    curve, order, flat = axes[0]
     levels = np.arange(len(measured.response.phase))
     curve.plot(levels, measured.response.phase / TURN, color="black", linewidth=1)
     curve.plot(measured.greys, measured.interference / TURN, "o", markersize=3)

@@ -46,10 +46,8 @@ def measure_flatness(
         Refusal: no light, or too much.
     """
     beam = _beam(bench, response)
-    rows, columns = bench.panel.shape
-    half = min(rows, columns) / 2
-    y = (np.arange(rows, dtype=np.float64) - (rows - 1) / 2)[:, None] / half
-    x = (np.arange(columns, dtype=np.float64) - (columns - 1) / 2)[None, :] / half
+    half = min(bench.panel.shape) / 2
+    x, y = (place / (half * bench.panel.pitch) for place in np.meshgrid(*bench.panel.grid()))
     inside = np.hypot(x, y) < _REACH
     modes = np.stack(
         [np.where(inside, zernike(j, x, y, "noll"), 0.0).astype(np.float32) for j in range(2, _LAST_MODE + 1)]

@@ -138,8 +138,8 @@ def show(relief: Relief, wave: Wave, one: Panel, response: Response, settings: S
     """
     from scipy.ndimage import map_coordinates
 
-    x = (np.arange(one.columns) - (one.columns - 1) / 2) * one.pitch - settings.x
-    y = (np.arange(one.rows) - (one.rows - 1) / 2) * one.pitch - settings.y
+    x, y = one.grid()
+    x, y = x - settings.x, y - settings.y
     room = min(-x[0], x[-1], -y[0], y[-1]) + one.pitch / 2
     if room < relief.radius:
         raise Refusal(

@@ -6,6 +6,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Self
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from opticaldr.errors import Refusal
@@ -43,6 +45,12 @@ class Panel(BaseModel):
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
         return self.rows, self.columns
+
+    def grid(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Where the middles of columns ``[column]`` and rows ``[row]`` lie, metres from the panel's middle."""
+        x = (np.arange(self.columns, dtype=np.float64) - (self.columns - 1) / 2) * self.pitch
+        y = (np.arange(self.rows, dtype=np.float64) - (self.rows - 1) / 2) * self.pitch
+        return x, y
 
     @property
     def levels(self) -> int:

@@ -59,10 +59,8 @@ class Modulator:
         bend, waist = rng.uniform(0.6, 1.4), rng.uniform(0.35, 0.55)
         curve = np.tanh(bend * 2 * (drive - waist)) + rng.uniform(0.3, 0.6) * drive
         curve = (curve - curve[0]) / (curve[-1] - curve[0])
-        rows, columns = panel.shape
-        half = min(rows, columns) / 2
-        y = (np.arange(rows, dtype=np.float64) - (rows - 1) / 2)[:, None] / half
-        x = (np.arange(columns, dtype=np.float64) - (columns - 1) / 2)[None, :] / half
+        half = min(panel.shape) * panel.pitch / 2
+        x, y = (place / half for place in np.meshgrid(*panel.grid()))
         flatness = np.zeros(panel.shape)
         for j in _FLATNESS_MODES:
             flatness += (
@@ -137,10 +135,8 @@ class FarFieldCamera:
 
     def __enter__(self) -> Self:
         panel = self.display.panel
-        rows, columns = panel.shape
-        y = (np.arange(rows) - (rows - 1) / 2) * panel.pitch
-        x = (np.arange(columns) - (columns - 1) / 2) * panel.pitch
-        waist = _BEAM * min(rows, columns) * panel.pitch
+        x, y = panel.grid()
+        waist = _BEAM * min(panel.shape) * panel.pitch
         beam = np.exp(-(x**2 + y[:, None] ** 2) / waist**2)
         self._beam = (beam / np.linalg.norm(beam)).astype(np.float32)
         # The lens puts the first order of an 8-pixel grating of green light at the same place for every panel.
