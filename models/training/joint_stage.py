@@ -19,11 +19,10 @@ from opticaldr.models.optics import OpticsSpec
 from opticaldr.models.training.camera import Camera
 from opticaldr.models.training.config import DesignConfig
 from opticaldr.models.training.lens import Lens
-from opticaldr.models.training.lens_stage import JUDGED, LensBatches, stop_band_transfer
+from opticaldr.models.training.lens_stage import LensBatches, built_within, constraint, guard, taught
 from opticaldr.models.training.loop import Progress, Record, Stateful, Work, run_stage
 from opticaldr.models.training.opponents import Opponents
 from opticaldr.models.training.pool import Pool
-from opticaldr.models.training.privacy import Multiplier
 
 
 def learn_together(
@@ -42,16 +41,11 @@ def learn_together(
 ) -> list[Record]:
     """Change lens, network and head in place; one record a step. Needs the lens stage's last checkpoint."""
     depths, joint, settings = config.subjects.depths, config.joint, config.lens
-    known = pictures.people - max(4, round(JUDGED * pictures.people))
+    known = taught(pictures)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         opponents = Opponents(settings.opponents, known, settings.opponent_rate)
-    multiplier = Multiplier(
-        settings.target_auc,
-        settings.weight,
-        settings.multiplier_rate if settings.privacy == "constraint" else 0.0,
-        max(settings.most, settings.weight),
-    )
+    multiplier = constraint(settings)
     work.restore("lens", {**dict(opponents.parts()), "multiplier": multiplier})
     batches = LensBatches(pictures, known, settings.batch)
     ours = [*network.parameters(), *head.parameters()]
@@ -62,8 +56,7 @@ def learn_together(
     def step(number: int) -> Record:
         rows = share(batches.draw())
         scenes, truth, landmarks = pictures.draw_faces(rows)
-        error = settings.tolerance * torch.randn(len(lens.modes))
-        bank = torch.stack([lens.psf(depth, error) for depth in range(len(depths))])
+        bank = built_within(settings.tolerance, lens, depths)
         camera = Camera(bank, spec.sensor)
         captured = camera.capture(scenes, pictures.view[rows])
         network.train()
@@ -85,14 +78,10 @@ def learn_together(
         (away,) = torch.autograd.grad(leak, watched)
         opponents.learn()
 
-        lost = (1 - bank.sum(dim=(2, 3))).mean()
-        passed = stop_band_transfer(bank, settings.stop_edge)
-        guard = torch.log((passed / settings.stop_transfer).clamp(min=1.0))
+        penalty, unwanted = guard(bank, settings)
         move_lens.zero_grad()
         fit_networks.zero_grad()
-        torch.autograd.backward(
-            [utility + likelihood + guard + 10 * lost, captured], [None, multiplier.value * away]
-        )
+        torch.autograd.backward([utility + likelihood + penalty, captured], [None, multiplier.value * away])
         move_lens.step()
         fit_networks.step()
         lens.limit()
@@ -104,8 +93,7 @@ def learn_together(
             "separation": float(leak.detach()),
             "auc": auc,
             "multiplier": float(multiplier.value),
-            "lost": float(lost.detach()),
-            "stop_transfer": float(passed.detach()),
+            **unwanted,
             **{f"z{j}": 1e6 * a for j, a in lens.coefficients.items()},
         }
 

@@ -47,7 +47,7 @@ def learn_lens(
     kind: str = "compact",
 ) -> tuple[Lens, FrameNetwork, list[Record]]:
     """Run the stage on the training people's scenes; returns lens, network (of a kind) and one record a step."""
-    known = pool.people - max(4, round(JUDGED * pool.people))
+    known = taught(pool)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         modes = config.modes or tuple(range(4, spec.mask.modes + 1))
@@ -55,12 +55,7 @@ def learn_lens(
         lens.limit()
         network = frame_network(kind, len(scale.names), spec.sensor.binned_shape[0])
         opponents = Opponents(config.opponents, known, config.opponent_rate)
-    multiplier = Multiplier(
-        config.target_auc,
-        config.weight,
-        config.multiplier_rate if config.privacy == "constraint" else 0.0,
-        max(config.most, config.weight),
-    )
+    multiplier = constraint(config)
     batches = LensBatches(pool, known, config.batch)
     move_lens = torch.optim.Adam(lens.parameters(), config.lens_rate, betas=(0.8, 0.95))
     fit_network = torch.optim.Adam(network.parameters(), config.network_rate)
@@ -70,11 +65,13 @@ def learn_lens(
         network.train()
         if number and number % config.redraw == 0:
             opponents.redraw(number // config.redraw % config.opponents)
+        moving = number >= standing
         rows = share(batches.draw())
         scenes, truth, landmarks = pool.draw_faces(rows)
-        error = config.tolerance * torch.randn(len(modes))
-        bank = torch.stack([lens.psf(depth, error) for depth in range(len(depths))])
-        captured = Camera(bank, spec.sensor).capture(scenes, pool.view[rows])
+        with torch.set_grad_enabled(moving):
+            bank = built_within(config.tolerance, lens, depths)
+            captured = Camera(bank, spec.sensor).capture(scenes, pool.view[rows])
+            penalty, unwanted = guard(bank, config)
         seen = captured.detach().requires_grad_()
 
         fit_network.zero_grad()
@@ -83,20 +80,16 @@ def learn_lens(
         fit_network.step()
 
         leak, auc, recognised = opponents.study(seen, landmarks, pool.subject[rows], rows)
-        (away,) = torch.autograd.grad(leak, seen)
-        opponents.learn()
-
-        assert seen.grad is not None
-        lost = (1 - bank.sum(dim=(2, 3))).mean()
-        passed = stop_band_transfer(bank, config.stop_edge)
-        guard = torch.log((passed / config.stop_transfer).clamp(min=1.0))
-        if number >= standing:
+        if moving:
+            (away,) = torch.autograd.grad(leak, seen)
+            assert seen.grad is not None
             move_lens.zero_grad()
             pull = seen.grad + multiplier.value * away
-            torch.autograd.backward([captured, guard + 10 * lost], [pull, None])
+            torch.autograd.backward([captured, penalty], [pull, None])
             move_lens.step()
             lens.limit()
             multiplier.update(auc)
+        opponents.learn()
         return {
             "loss": float((utility + multiplier.value * leak).detach()) + recognised,
             "factors": float(utility.detach()),
@@ -104,8 +97,7 @@ def learn_lens(
             "separation": float(leak.detach()),
             "auc": auc,
             "multiplier": float(multiplier.value),
-            "lost": float(lost.detach()),
-            "stop_transfer": float(passed.detach()),
+            **unwanted,
             **{f"z{j}": 1e6 * a for j, a in lens.coefficients.items()},
         }
 
@@ -119,6 +111,31 @@ def learn_lens(
     }
     history = run_stage("lens", config.steps, step, parts, work, seed=seed, every=every, progress=progress)
     return lens, network, history
+
+
+def taught(pool: Pool) -> int:
+    """How many people the opponents are taught; they are judged on the others."""
+    return pool.people - max(4, round(JUDGED * pool.people))
+
+
+def constraint(config: LensConfig) -> Multiplier:
+    """The multiplier of the privacy constraint, or the fixed weight that stands in for it."""
+    rate = config.multiplier_rate if config.privacy == "constraint" else 0.0
+    return Multiplier(config.target_auc, config.weight, rate, max(config.most, config.weight))
+
+
+def built_within(tolerance: float, lens: Lens, depths: tuple[float, ...]) -> Tensor:
+    """PSFs ``[depth, colour, y, x]`` of the lens as it may be built, its modes off by ``tolerance`` RMS."""
+    error = tolerance * torch.randn(len(lens.modes))
+    return torch.stack([lens.psf(depth, error) for depth in range(len(depths))])
+
+
+def guard(bank: Tensor, config: LensConfig) -> tuple[Tensor, Record]:
+    """What is asked of the PSFs themselves: the stop band, and that light stays in the window; with its record."""
+    lost = (1 - bank.sum(dim=(2, 3))).mean()
+    passed = stop_band_transfer(bank, config.stop_edge)
+    penalty = torch.log((passed / config.stop_transfer).clamp(min=1.0)) + 10 * lost
+    return penalty, {"lost": float(lost.detach()), "stop_transfer": float(passed.detach())}
 
 
 def stop_band_transfer(bank: Tensor, edge: float, grid: int = 64) -> Tensor:
