@@ -78,10 +78,11 @@ class Interlock(_Part):
 class BundleSpec(_Part):
     """``bundle.json``: all that the device needs to know beside the graphs themselves.
 
-    ``frame.onnx`` takes one raw frame, uint16 ``[rows, columns]``, and gives ``embedding``, float32
-    ``[embedding]``, and ``superpixels``, float32 ``[3, y, x]`` linear RGB in fractions of full scale, for
-    the interlock. ``head.onnx`` takes ``window``, float32 ``[frames, embedding]``, oldest first, and gives
-    ``mean`` and ``sigma``, float32 scalars in BDI-II points.
+    ``frame.onnx`` takes one raw frame, uint16 ``[rows, columns]`` or the same memory as int32 (see
+    `opticaldr.artefacts.graphs.as_taken`), and gives ``embedding``, float32 ``[embedding]``, and
+    ``superpixels``, float32 ``[3, y, x]`` linear RGB in fractions of full scale, for the interlock.
+    ``head.onnx`` takes ``window``, float32 ``[frames, embedding]``, oldest first, and gives ``mean`` and
+    ``sigma``, float32 scalars in BDI-II points.
     """
 
     version: Literal[1] = 1

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from opticaldr.artefacts.bundle import HEAD_GRAPH, BundleSpec
 from opticaldr.artefacts.store import Artefact
 from opticaldr.errors import Refusal
@@ -28,6 +31,17 @@ def check_graphs(bundle: Artefact, spec: BundleSpec) -> None:
                 f"{bundle.path / name} belongs to another design or calibration than its bundle.json",
                 "export the bundle again",
             )
+
+
+def as_taken(raw: NDArray[np.uint16], kind: str) -> NDArray[Any]:
+    """A raw frame as a graph takes it; nothing is copied.
+
+    Args:
+        raw: digital numbers ``[rows, columns]``, contiguous.
+        kind: of the graph's input, as onnxruntime names it: ``tensor(uint16)``, or ``tensor(int32)`` for two
+            neighbours of a row in one word ``[rows, columns / 2]``, the left one in its lower half.
+    """
+    return raw.view("<i4") if kind == "tensor(int32)" else raw
 
 
 def _session(bundle: Artefact, name: str) -> Any:

@@ -56,8 +56,8 @@ def make_bundle(out: Path) -> Artefact:
     torch.manual_seed(0)
     with create("bundle", out) as draft:
         frame, head = FrameGraph(Compact(EMBEDDING), mode).eval(), HeadGraph(TemporalHead(EMBEDDING)).eval()
-        raw, window = torch.zeros(sensor.shape, dtype=torch.uint16), torch.zeros(WINDOW, EMBEDDING)
-        write_graph(frame, raw, draft.path / "frame.onnx", "raw", ["embedding", "superpixels"], {})
+        window = torch.zeros(WINDOW, EMBEDDING)
+        write_graph(frame, frame.example, draft.path / "frame.onnx", "raw", ["embedding", "superpixels"], {})
         write_graph(head, window, draft.path / "head.onnx", "window", ["mean", "sigma"], {})
         (draft.path / SPEC).write_text(spec.model_dump_json())
         (draft.path / "optics.json").write_text(optics.model_dump_json())
@@ -108,7 +108,7 @@ raw, out = kept[0].raw, os.dup(1)
 watch = InterlockWatch.of(bundle, spec)
 superpixels = estimator.understand(raw)[1]
 for _ in range(20):
-    sight.look(); estimator._frame.run(None, {estimator._frame_input: raw}); watch.look(superpixels)
+    sight.look(); estimator.understand(raw); watch.look(superpixels)
 if confined:
     flaws = [f.flaw for f in confinement.confine(ring, [writing, out]) if f.flaw]
     assert flaws == ["write to standard error"][:len(flaws)], flaws
@@ -118,7 +118,7 @@ for _ in range(frames):
     wall.append(time.perf_counter() - replay.given[0])
     whole.append(time.process_time() - replay.given[1])
     start = time.process_time()
-    estimator._frame.run(None, {estimator._frame_input: raw})
+    estimator.understand(raw)
     bare.append(time.process_time() - start)
     start = time.process_time()
     watch.look(superpixels)

@@ -11,6 +11,7 @@ import onnxruntime
 import torch
 
 from benchmarks.figure import Figure, main
+from opticaldr.artefacts.graphs import as_taken
 from opticaldr.models.export.bundle import camera_mode
 from opticaldr.models.export.graphs import FrameGraph, HeadGraph, write_graph
 from opticaldr.models.export.quantise import layers, write_int8
@@ -24,7 +25,8 @@ import numpy as np, onnxruntime
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = 1
 frame, head = (onnxruntime.InferenceSession(path, options) for path in sys.argv[1:])
-raw = np.zeros(frame.get_inputs()[0].shape, np.uint16)
+taken = frame.get_inputs()[0]
+raw = np.zeros(taken.shape, taken.type.removeprefix("tensor(").removesuffix(")"))
 window = np.zeros(head.get_inputs()[0].shape, np.float32)
 window[:] = frame.run(["embedding"], {"raw": raw})[0]
 head.run(None, {"window": window})
@@ -140,23 +142,16 @@ def graphs(folder: Path, size: int) -> dict[str, tuple[Path, np.ndarray]]:
     raw = rng.integers(sensor.black_level, sensor.white_level + 1, sensor.shape, dtype=np.uint16)
     superpixels = rng.random((3, size, size), dtype=np.float32)
     files = {name: folder / f"{name}-{size}.onnx" for name in ("float32", "int8", "alone", "peer", "cast")}
-    write_graph(
-        FrameGraph(network, camera_mode(sensor)).eval(),
-        torch.from_numpy(raw),
-        files["float32"],
-        "raw",
-        ["embedding", "superpixels"],
-        {},
-    )
+    frame = FrameGraph(network, camera_mode(sensor)).eval()
+    write_graph(frame, frame.example, files["float32"], "raw", ["embedding", "superpixels"], {})
     write_int8(files["float32"], files["int8"], [raw], layers(files["float32"]))
     for name, module in (("alone", network), ("peer", mobilenet())):
         example = torch.from_numpy(superpixels)
         write_graph(Alone(module).eval(), example, files[name], "superpixels", ["embedding"], {})
     write_graph(Cast(), torch.from_numpy(raw), files["cast"], "raw", ["corner"], {})
-    return {
-        name: (file, raw if name in ("float32", "int8", "cast") else superpixels)
-        for name, file in files.items()
-    }
+    taken = as_taken(raw, frame.binning.takes)
+    fed = {"float32": taken, "int8": taken, "cast": raw, "alone": superpixels, "peer": superpixels}
+    return {name: (file, fed[name]) for name, file in files.items()}
 
 
 def figures() -> list[Figure]:

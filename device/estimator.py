@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from opticaldr.artefacts import Artefact
 from opticaldr.artefacts.bundle import HEAD_GRAPH, BundleSpec
+from opticaldr.artefacts.graphs import as_taken
 from opticaldr.errors import Refusal
 
 FloatArray = NDArray[np.float32]
@@ -35,6 +36,7 @@ class Estimator:
         self._frame = _session(bundle, spec.frame_graph, threads)
         self._head = _session(bundle, HEAD_GRAPH, threads)
         self._frame_input = self._frame.get_inputs()[0].name
+        self._kind = self._frame.get_inputs()[0].type
         self._head_input = self._head.get_inputs()[0].name
         self.window: FloatArray = np.zeros((spec.window.frames, spec.embedding), np.float32)
         blank = np.full((spec.camera.rows, spec.camera.columns), int(spec.camera.black_level), np.uint16)
@@ -56,7 +58,8 @@ class Estimator:
     def understand(self, raw: NDArray[np.uint16]) -> tuple[FloatArray, FloatArray]:
         """Embedding ``[e]`` and superpixels ``[3, y, x]`` (linear RGB, fractions of full scale) of a raw
         frame."""
-        embedding, superpixels = self._frame.run(["embedding", "superpixels"], {self._frame_input: raw})
+        fed = {self._frame_input: as_taken(raw, self._kind)}
+        embedding, superpixels = self._frame.run(["embedding", "superpixels"], fed)
         return embedding, superpixels
 
     def estimate(self, window: FloatArray) -> tuple[float, float]:

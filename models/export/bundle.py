@@ -118,11 +118,11 @@ def export(
     )
     with create("bundle", out, parents=[networks, calibration], seed=seed) as draft:
         frame, clip = FrameGraph(network, spec.camera).eval(), HeadGraph(head).eval()
-        raw = torch.zeros(spec.camera.rows, spec.camera.columns, dtype=torch.uint16)
         window = torch.zeros(spec.window.frames, spec.embedding)
         about = metadata(spec)
         progress("graphs", 0, 2)
-        write_graph(frame, raw, draft.path / FRAME_GRAPH, "raw", ["embedding", "superpixels"], about["frame"])
+        outputs = ["embedding", "superpixels"]
+        write_graph(frame, frame.example, draft.path / FRAME_GRAPH, "raw", outputs, about["frame"])
         progress("graphs", 1, 2)
         write_graph(clip, window, draft.path / HEAD_GRAPH, "window", ["mean", "sigma"], about["head"])
         progress("graphs", 2, 2)
@@ -280,7 +280,8 @@ def metadata(spec: BundleSpec) -> dict[str, dict[str, str]]:
     }
     camera = spec.camera
     frame = {
-        "opticaldr.input": f"raw: {camera.bayer} digital numbers, uint16 [{camera.rows}, {camera.columns}]",
+        "opticaldr.input": f"raw: {camera.bayer} digital numbers, uint16 [{camera.rows}, {camera.columns}]; "
+        "an input of int32 holds two neighbours of a row, the left one in its lower half",
         "opticaldr.outputs": f"embedding: float32 [{spec.embedding}]; superpixels: linear RGB in fractions "
         "of full scale, float32 [3, y, x], to stay inside the device",
     }

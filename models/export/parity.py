@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from opticaldr.artefacts.bundle import FRAME_GRAPH, HEAD_GRAPH, INT8_GRAPH
+from opticaldr.artefacts.graphs import as_taken
 from opticaldr.models.export.captured import CapturedClip
 from opticaldr.models.networks import FactorScale, TemporalHead
 from opticaldr.models.networks.frame import FrameNetwork
@@ -153,7 +154,8 @@ class Runner:
 
     def frame(self, raw: NDArray[np.uint16]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Embedding ``[e]`` and superpixels ``[3, y, x]``."""
-        embedding, superpixels = self._frame.run(["embedding", "superpixels"], {"raw": raw})
+        fed = {"raw": as_taken(raw, self._frame.get_inputs()[0].type)}
+        embedding, superpixels = self._frame.run(["embedding", "superpixels"], fed)
         return embedding, superpixels
 
     def head(self, window: NDArray[np.float32]) -> tuple[float, float]:

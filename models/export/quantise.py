@@ -10,6 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from opticaldr.artefacts.graphs import as_taken
+
 Target = Literal["x86", "arm"]
 Raw = NDArray[np.uint16]
 
@@ -26,7 +28,11 @@ def layers(graph: Path) -> list[str]:
     import onnx
 
     nodes = onnx.load(graph).graph.node
-    return [node.name for node in nodes if node.op_type in LAYERS and "kernel" not in node.input]
+    early = {"superpixels"}
+    for node in reversed(nodes):
+        if early.intersection(node.output):
+            early.update(node.input)
+    return [node.name for node in nodes if node.op_type in LAYERS and not early.intersection(node.output)]
 
 
 def write_int8(
@@ -47,13 +53,15 @@ def write_int8(
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
+    kind = _session(graph).get_inputs()[0].type
+
     class Frames(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
             self._left: Iterator[Raw] = iter(frames)
 
         def get_next(self) -> dict[str, Any] | None:
             raw = next(self._left, None)
-            return None if raw is None else {"raw": raw}
+            return None if raw is None else {"raw": as_taken(raw, kind)}
 
     root = logging.getLogger()
     before = root.level
@@ -101,9 +109,14 @@ def by_damage(graph: Path, frames: list[Raw], scratch: Path, target: Target = "x
 
 def embeddings(graph: Path, frames: Iterable[Raw]) -> NDArray[np.float32]:
     """Embeddings ``[n, e]`` of raw frames."""
+    session = _session(graph)
+    kind = session.get_inputs()[0].type
+    return np.stack([session.run(["embedding"], {"raw": as_taken(raw, kind)})[0] for raw in frames])
+
+
+def _session(graph: Path) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
-    return np.stack([session.run(["embedding"], {"raw": raw})[0] for raw in frames])
+    return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])

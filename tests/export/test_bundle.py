@@ -12,12 +12,13 @@ import pytest
 import torch
 
 from opticaldr.artefacts import create_key, load_public_key
-from opticaldr.artefacts.bundle import verify_bundle
+from opticaldr.artefacts.bundle import CameraMode, verify_bundle
 from opticaldr.errors import Refusal
 from opticaldr.models.export import NotTheSame, export
 from opticaldr.models.export import bundle as bundle_module
 from opticaldr.models.export.bundle import measure_int8
 from opticaldr.models.export.card import model_card
+from opticaldr.models.export.graphs import Binning, PairedBinning
 from opticaldr.models.export.quantise import by_damage, layers
 from opticaldr.models.networks import load_networks
 
@@ -69,7 +70,7 @@ def test_raw_frames_give_what_torch_gives(bundle, design, spec):
     clip = onnxruntime.InferenceSession(bundle.file("head.onnx"), providers=["CPUExecutionProvider"])
     by_graph, by_torch = [], []
     for raw in raws:
-        embedding, superpixels = frame.run(["embedding", "superpixels"], {"raw": raw})
+        embedding, superpixels = frame.run(["embedding", "superpixels"], {"raw": raw.view(np.int32)})
         # RGGB, taken apart by hand.
         light = (raw.astype(float) - spec.sensor.black_level) / (
             spec.sensor.white_level - spec.sensor.black_level
@@ -87,6 +88,28 @@ def test_raw_frames_give_what_torch_gives(bundle, design, spec):
         expected = head(torch.stack(by_torch)[None])
     assert float(mean) == pytest.approx(expected[0].item(), abs=0.01)
     assert float(sigma) == pytest.approx(expected[1].item(), abs=0.01)
+
+
+@pytest.mark.parametrize("bayer", ["RGGB", "BGGR", "GRBG", "GBRG"])
+@pytest.mark.parametrize(
+    ("binning", "bits", "paired"), [(8, 10, True), (8, 11, True), (8, 12, False), (4, 12, True)]
+)
+def test_sums_of_pairs_are_sums_of_pixels(bayer, binning, bits, paired):
+    """Up to the highest value, at which a bit more would reach the neighbour's half of the word."""
+    rows, columns, white = 4 * binning, 6 * binning, 2**bits - 1
+    camera = CameraMode(
+        rows=rows, columns=columns, bayer=bayer, bits=bits, black_level=60, white_level=white, binning=binning
+    )
+    assert PairedBinning.holds(camera) is paired
+    if not paired:
+        return
+    raw = np.random.default_rng(0).integers(0, white + 1, (rows, columns), dtype=np.uint16)
+    raw[: 2 * binning] = np.where(np.indices((2 * binning, columns))[1] % 2, white, 0)
+    raw[2 * binning : 3 * binning] = white
+    words = torch.from_numpy(raw.view(np.int32))
+    assert torch.allclose(
+        PairedBinning(camera)(words), Binning(camera)(torch.from_numpy(raw)), rtol=0, atol=1e-6
+    )
 
 
 def test_the_int8_graph_keeps_the_superpixels_and_its_gates(bundle, spec):
@@ -111,7 +134,7 @@ def test_the_int8_graph_keeps_the_superpixels_and_its_gates(bundle, spec):
     raw = np.random.default_rng(2).integers(60, 1024, spec.sensor.shape, dtype=np.uint16)
     exact, small = (
         onnxruntime.InferenceSession(bundle.file(name), providers=["CPUExecutionProvider"]).run(
-            ["embedding", "superpixels"], {"raw": raw}
+            ["embedding", "superpixels"], {"raw": raw.view(np.int32)}
         )
         for name in ("frame.onnx", "frame-int8.onnx")
     )
@@ -145,7 +168,8 @@ def test_layers_that_break_a_gate_are_kept_in_float(bundle, tmp_path):
     """The most harmful layer first, until the gate holds; without any left there is no INT8 graph."""
     shutil.copyfile(bundle.file("frame.onnx"), tmp_path / "frame.onnx")
     rng = np.random.default_rng(3)
-    shape = onnxruntime.InferenceSession(tmp_path / "frame.onnx").get_inputs()[0].shape
+    shape = json.loads(bundle.file("bundle.json").read_text())["camera"]
+    shape = shape["rows"], shape["columns"]
     frames = [rng.integers(60, 1024, shape, dtype=np.uint16) for _ in range(2)]
     order = by_damage(tmp_path / "frame.onnx", frames, tmp_path)
     passes = iter([False, False, True])
