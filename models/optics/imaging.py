@@ -46,14 +46,16 @@ class Convolution:
         a, b = tuple(scene.shape[-2:]), tuple(psf.shape[-2:])
         top, left = (b[0] - 1) // 2, (b[1] - 1) // 2
         # What wraps around must land before (top, left), where nothing is kept.
-        rows = next_fast_len(a[0] + b[0] - 1 - top, real=True)
-        columns = next_fast_len(a[1] + b[1] - 1 - left, real=True)
+        rows = next_fast_len(a[0] + b[0] - 1 - top)
+        # A real transform of even length is a complex one of half that length.
+        columns = 2 * next_fast_len((a[1] + b[1] - left) // 2)
         return cls((a[0], a[1]), (b[0], b[1]), (rows, columns), top, left)
 
     def forward(self, image: Array) -> Array:
         """Spectrum of an image padded with zeros."""
         fft = array_api_compat.array_namespace(image).fft
-        return fft.rfftn(image, s=self.size, axes=(-2, -1))
+        # Rows first, and only those there are: a transform over both axes would pad before it begins.
+        return fft.fft(fft.rfft(image, n=self.size[1], axis=-1), n=self.size[0], axis=-2)
 
     def inverse(self, spectrum: Array, top: int, left: int, rows: int, columns: int) -> Array:
         """The `rows` × `columns` of the periodic image that begin at (top, left), which may be negative."""
