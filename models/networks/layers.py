@@ -5,6 +5,7 @@ ReLU only: it is what small processors and INT8 do best.
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from opticaldr.models.networks.parallel import BatchNorm2d
 
@@ -20,8 +21,7 @@ class Standardise(nn.Module):
     def forward(self, frames: Tensor) -> Tensor:
         """Standardise every frame by itself."""
         compressed = torch.sqrt(frames.clamp(min=0.0) + 1e-4)
-        centred = compressed - compressed.mean(dim=(1, 2, 3), keepdim=True)
-        return centred / torch.sqrt(centred.square().mean(dim=(1, 2, 3), keepdim=True) + 1e-5)
+        return functional.group_norm(compressed, 1, eps=1e-5)  # one group: statistics of the whole frame
 
 
 class Convolution(nn.Sequential):

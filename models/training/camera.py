@@ -67,6 +67,6 @@ def noisy(irradiance: Tensor, sensor: SensorSpec) -> Tensor:
     pixels = pixels.clamp(min=1)[:, None, None]
     electrons = sensor.full_well * pixels
     with torch.no_grad():
-        variance = irradiance.clamp(min=0) * electrons + sensor.read_noise**2 * pixels
-        noise = each(torch.randn, *irradiance.shape) * variance.sqrt() / electrons
+        variance = irradiance.clamp(min=0).mul_(electrons).add_(sensor.read_noise**2 * pixels)
+        noise = variance.sqrt_().div_(electrons).mul_(each(torch.randn, *irradiance.shape))
     return (irradiance + noise).clamp(max=1.0)
