@@ -20,6 +20,8 @@ from torch import Tensor
 
 from opticaldr.errors import Refusal
 from opticaldr.models.optics import OpticsSpec, zernike
+from opticaldr.models.optics.geometry import ON_AXIS
+from opticaldr.models.optics.path import fixed_path
 from opticaldr.models.optics.specs import Normalisation
 
 FINE = 3  # landing cells along a superpixel's side: bilinear splatting blurs by one cell
@@ -100,17 +102,18 @@ def _slope(
 def _path_slope(
     spec: OpticsSpec, depth: float, x: NDArray[np.float64], y: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Gradient of the source's sphere less the sphere that the stock lens takes to a point, [2, ray]."""
+    """Gradient of the path of all but the mask at points of the pupil in metres, [2, ray], by central differences."""
     if spec.lens is None:
         raise Refusal(
             f"the optics {spec.name} have no stock lens, and a lens is learned beside one",
             "use preset clinic",
         )
-    towards = np.stack([x, y])
-    square = x**2 + y**2
-    slope: NDArray[np.float64] = towards / np.sqrt(depth**2 + square)
-    slope -= towards / np.sqrt(spec.lens.focus**2 + square)
-    return slope
+    step = 1e-4 * spec.pupil.diameter / 2
+
+    def path(dx: float, dy: float) -> NDArray[np.float64]:
+        return fixed_path(spec, x + dx, y + dy, depth, ON_AXIS)
+
+    return np.stack([path(step, 0) - path(-step, 0), path(0, step) - path(0, -step)]) / (2 * step)
 
 
 def _splat(x: Tensor, y: Tensor, side: int) -> Tensor:

@@ -40,6 +40,20 @@ def test_defocus_spreads_over_the_disc_of_geometrical_optics():
     assert psf.sum() == pytest.approx(1.0, abs=1e-5)
 
 
+@pytest.mark.parametrize("focus", [0.9, 30.0, -30.0, -2.0])
+def test_out_of_focus_a_point_spreads_over_the_disc_of_geometrical_optics(focus):
+    # Rays from depth d cross the pupil's rim R at R/d and leave for a point that they would come from at the focus f,
+    # which lies behind the lens where f is negative; the disc has the radius z·R·|1/d - 1/f|.
+    depth, lens = 1.1, SPEC.lens.model_copy(update={"focus": focus})
+    spec = SPEC.model_copy(update={"lens": lens})
+    rays = Rays(spec, [4], [depth], 41)
+    rim = spec.pupil.diameter / 2
+    radius = spec.sensor_distance * rim * abs(1 / depth - 1 / focus) / spec.sensor.superpixel
+    landed = rays.path[0].norm(dim=0)
+    assert float(landed.max()) == pytest.approx(radius, rel=0.02)
+    assert float(landed.square().mean()) == pytest.approx(radius**2 / 2, rel=0.02)
+
+
 def test_energy_that_lands_outside_is_missing():
     rays = Rays(SPEC, [4], [0.6], 5)
     assert rays.psf(torch.tensor([15e-6]), 0).sum(dim=(1, 2)).max() < 0.5
