@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from opticaldr.calibration.bank import Bank
 from opticaldr.calibration.photon_transfer import Characterised, cells
 from opticaldr.models.optics import SensorSpec
-from opticaldr.models.optics.metrics import encircled_radius, mtf50, ncc, strehl
+from opticaldr.models.optics.metrics import centroid, encircled_radius, mtf50, ncc, strehl
 
 _BOUND = {"at most": operator.le, "at least": operator.ge}
 GREEN = 1
@@ -108,6 +108,13 @@ def agreement_gates(bank: Bank, designed: NDArray[np.floating], pitch: float) ->
     )
     sharpness = _departure([mtf50(psfs[v], pitch) for v in views] for psfs in (measured, ideal))
     peaks = [strehl(measured[v], ideal[v]) for v in views]
+    # The middle of the window is the raw pixel nearest to the chief ray.
+    chief = (bank.centre[:, 0] - np.round(bank.centre[:, 0])) * pitch
+    aside = max(
+        float(np.hypot(*(centroid(measured[v], pitch) - chief[v] - centroid(ideal[v], pitch))))
+        / encircled_radius(ideal[v], pitch)
+        for v in views
+    )
     rim = max(_rim_energy(measured[v]) for v in views)
     return [
         Gate(
@@ -121,6 +128,10 @@ def agreement_gates(bank: Bank, designed: NDArray[np.floating], pitch: float) ->
         Gate(
             "not a mirror image", float(mirrored - alike), "at most", 0.05, "NCC more than as designed",
             "turn the mask over: its structured side faces the scene",
+        ),
+        Gate(
+            "centroid against the design", aside, "at most", 0.3, "of the EE50 radius",
+            "centre the mask on the stop and seat it flat; have its wedge inspected",
         ),
         Gate(
             "EE50 radius against the design", half, "at most", 0.3, "",

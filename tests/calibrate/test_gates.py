@@ -32,7 +32,7 @@ def gates_of(psf: np.ndarray, designed: np.ndarray, pitch: float) -> dict[str, G
 def test_the_design_itself_passes(designed, small):
     gates = gates_of(designed, designed, small.spec.sensor.pitch)
     assert all(gate.passed for gate in gates.values())
-    for name in ("EE50 radius", "EE80 radius", "MTF50"):
+    for name in ("centroid", "EE50 radius", "EE80 radius", "MTF50"):
         assert gates[f"{name} against the design"].value == pytest.approx(0, abs=1e-6)
 
 
@@ -43,6 +43,7 @@ def test_the_design_itself_passes(designed, small):
         (lambda psf: gaussian_filter(psf, (0, 0, 6, 6)), "MTF50 against the design"),
         (lambda psf: gaussian_filter(psf, (0, 0, 6, 6)), "peak against the design"),
         (lambda psf: psf[..., ::-1], "not a mirror image"),
+        (lambda psf: np.roll(psf, 1, -1), "centroid against the design"),
         (lambda psf: 0.85 * psf + 0.15 / SIDE**2, "EE80 radius against the design"),
         (lambda psf: 0.8 * psf + 0.2 / SIDE**2, "energy at the window's rim"),
     ],
