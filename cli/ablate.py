@@ -10,7 +10,11 @@ from opticaldr.cli.evaluate import Budget
 from opticaldr.cli.options import AcceptFailedGates, Json
 
 if TYPE_CHECKING:
+    from opticaldr.artefacts import Artefact
     from opticaldr.models.evaluation.study import Study
+
+CLIPS = (100, 60)
+"""People whose clips the depression score is learned from behind every optic, and people it is tried on."""
 
 
 def ablate(
@@ -18,40 +22,64 @@ def ablate(
     out: Annotated[
         Path | None, typer.Option("--out", help="Also write the result as JSON here.", show_default=False)
     ] = None,
+    faces: Annotated[
+        Path | None,
+        typer.Option(help="Also on photographs: a folder with one folder per person.", show_default=False),
+    ] = None,
+    recogniser: Annotated[
+        Path | None,
+        typer.Option(
+            help="ONNX face embedding network for the photographs, its TOML beside it.", show_default=False
+        ),
+    ] = None,
     seeds: Annotated[int, typer.Option(min=2, max=100, help="How many times, from seed 0 on.")] = 3,
     budget: Annotated[Budget, typer.Option(help="People and attackers of each time.")] = Budget.quick,
     accept_failed_gates: AcceptFailedGates = False,
     as_json: Json = False,
 ) -> None:
-    """Set a lens beside defocus, Gaussian blur, low resolution and random Zernikes, all equally useful.
+    """Set a lens beside defocus, Gaussian blur, low resolution, random Zernikes and the start of its learning.
 
     Every time with other people, other noise and other attackers, each control is tuned until as much of an
-    expression can be read through it as through the lens, and both meet the same attackers. Exits with 1
-    unless the lens gives the lower worst-case AUC beside every control. What was computed is remembered, so a
-    stopped run goes on where it was.
+    expression can be read through it as through the lens, and both meet the same attackers; the error of the
+    depression score is measured beside it. Exits with 1 unless the lens gives the lower worst-case AUC beside every
+    control on simulated subjects. What was computed is remembered, so a stopped run goes on where it was.
     """
     from opticaldr.artefacts import open_artefact
     from opticaldr.calibration.measured import require_passed_gates
     from opticaldr.cli.console import progress_bar, tell
     from opticaldr.errors import Refusal
-    from opticaldr.models.evaluation.attackers import OffTheShelf, Retrained
-    from opticaldr.models.evaluation.populations import simulated_study
+    from opticaldr.models.evaluation.attackers import Attack, OffTheShelf, Retrained
+    from opticaldr.models.evaluation.populations import photographed_study, simulated_study
     from opticaldr.models.evaluation.subject import read_subject
 
     if out is not None and out.exists():
         raise Refusal(f"{out} exists already", "name another --out or remove it")
+    if (faces is None) != (recogniser is None):
+        missing = "--recogniser" if recogniser is None else "--faces"
+        raise Refusal(f"photographs and their recogniser go together, {missing} is missing", "give both")
     artefact = open_artefact(subject, kind=("design", "calibration", "head", "bundle"))
     if artefact.manifest.kind == "calibration":
         require_passed_gates(artefact, accept_failed_gates=accept_failed_gates)
-    optics = read_subject(artefact)
+    optics, start = read_subject(artefact), _start(artefact)
+    attacks: list[Attack] = [OffTheShelf(), Retrained()]
+    studies, photographed = [], []
     with progress_bar() as progress:
-        studies = [
-            simulated_study(
-                optics, budget.value, seed=seed, attacks=[OffTheShelf(), Retrained()], progress=progress
+        for seed in range(seeds):
+            study = simulated_study(
+                optics, budget.value, seed=seed, attacks=attacks, clips=CLIPS, start=start, progress=progress
             )
-            for seed in range(seeds)
-        ]
+            studies.append(study)
+            if faces is not None and recogniser is not None:
+                controls = [found.view for found in study.matches]
+                photographed.append(
+                    photographed_study(
+                        optics, budget.value, faces, recogniser, controls,
+                        attacks=attacks, start=start, seed=seed, progress=progress,
+                    )
+                )  # fmt: skip
     found = {"subject": artefact.id, "budget": budget, "seeds": seeds, **compared(studies)}
+    if photographed:
+        found["photographs"] = compared(photographed)
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
@@ -59,35 +87,55 @@ def ablate(
         tell(found, as_json=True)
     else:
         lines = {name: _line(row) for name, row in found["optics"].items()}
+        if photographed:
+            shown = found["photographs"]["optics"].items()
+            lines |= {f"photographs, {name}": _line(row) for name, row in shown}
         tell({**lines, "lens beats every control": "yes" if found["beats_all"] else "NO"}, as_json=False)
     raise typer.Exit(0 if found["beats_all"] else 1)
+
+
+def _start(artefact: "Artefact") -> "dict[int, float] | None":
+    """The surface that learning began with, Noll index to metres, where the artefact is a design that says so."""
+    if artefact.manifest.kind != "design" or "config.toml" not in artefact.manifest.files:
+        return None
+    from opticaldr.models.training import DesignConfig, load_config
+    from opticaldr.models.training.lens import unlearned
+
+    config = load_config(DesignConfig, artefact.file("config.toml"))
+    return unlearned(config) if config.lens.fan else None
 
 
 def compared(studies: "list[Study]") -> dict[str, Any]:
     """Worst-case AUC and utility of the lens and its controls, mean over seeds with 95 % intervals (Student's t).
 
     Lens and controls meet the same attackers. ``lead`` is the control's AUC less the lens's, seed by seed: the
-    lens beats a control if the interval of its lead lies above zero.
+    lens beats a control if the interval of its lead lies above zero. ``mae_above_lens`` likewise is the control's
+    error of the depression score less the lens's, in points.
     """
-    names = [match.view.name for match in studies[0].matches]
-    worst = {name: [study.worst(name).auc.value for study in studies] for name in names}
-    lens = [study.worst().auc.value for study in studies]
-    useful = {
-        name: [study.utility[name].expression.value for study in studies]
-        for name in (studies[0].subject, *names)
-    }
-    optics: dict[str, Any] = {
-        "lens": {"auc": _mean(lens), "expression_r2": _mean(useful[studies[0].subject])}
-    }
-    for name in names:
-        lead = [control - own for control, own in zip(worst[name], lens, strict=True)]
-        optics[name] = {
-            "auc": _mean(worst[name]),
-            "expression_r2": _mean(useful[name]),
-            "lead": _mean(lead),
-            "beaten": _mean(lead)[1] > 0,
-        }
-    return {"optics": optics, "beats_all": all(optics[name]["beaten"] for name in names)}
+    lens, first = studies[0].subject, studies[0]
+    optics = {"lens" if name == lens else name: _row(studies, name) for name in (lens, *first.controls)}
+    found: dict[str, Any] = {"optics": optics}
+    if first.scores:
+        found["constant_mae"] = _mean([study.scores[lens]["constant_mae"].value for study in studies])
+    return {**found, "beats_all": all(row.get("beaten", True) for row in optics.values())}
+
+
+def _row(studies: "list[Study]", name: str) -> dict[str, Any]:
+    """One optic's figures; those that set it beside the lens only if it is another."""
+    worst = [study.worst(name).auc.value for study in studies]
+    row: dict[str, Any] = {"auc": _mean(worst)}
+    if useful := [study.utility[name] for study in studies if name in study.utility]:
+        row["expression_r2"] = _mean([found.expression.value for found in useful])
+        row["smile_accuracy"] = _mean([found.accuracy.value for found in useful])
+    if scores := [study.scores[name] for study in studies if name in study.scores]:
+        row["mae"] = _mean([found["mae"].value for found in scores])
+    if name == studies[0].subject:
+        return row
+    row["lead"] = _mean([auc - study.worst().auc.value for auc, study in zip(worst, studies, strict=True)])
+    row["beaten"] = row["lead"][1] > 0
+    if scores:
+        row["mae_above_lens"] = _mean([found["mae_above_lens"].value for found in scores])
+    return row
 
 
 def _mean(values: list[float]) -> list[float]:
@@ -100,9 +148,15 @@ def _mean(values: list[float]) -> list[float]:
 
 
 def _line(row: dict[str, Any]) -> str:
-    auc, useful = row["auc"], row["expression_r2"]
-    text = f"AUC {auc[0]:.4f} [{auc[1]:.4f}, {auc[2]:.4f}], expression R² {useful[0]:.2f}"
+    def span(values: list[float], digits: int) -> str:
+        value, low, high = (f"{value:.{digits}f}" for value in values)
+        return f"{value} [{low}, {high}]"
+
+    text = [f"AUC {span(row['auc'], 4)}"]
     if "lead" in row:
-        lead = row["lead"]
-        text += f", above the lens by {lead[0]:.4f} [{lead[1]:.4f}, {lead[2]:.4f}]"
-    return text
+        text.append(f"above the lens by {span(row['lead'], 4)}")
+    if "expression_r2" in row:
+        text.append(f"expression R² {row['expression_r2'][0]:.2f}")
+    if "mae" in row:
+        text.append(f"score error {row['mae'][0]:.1f} points")
+    return ", ".join(text)

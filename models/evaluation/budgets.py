@@ -18,6 +18,7 @@ class Budget:
         crop: side of the faces that networks trained here look at.
         clean, attack: training of the clean recogniser and of attackers.
         utility: epochs of the expression network; 0 where expressions are not known.
+        clips: people whose clips the score is learned from behind every optic, and people it is tried on.
         tries: strengths tried for one control.
         replicates: bootstrap samples.
     """
@@ -30,14 +31,17 @@ class Budget:
     clean: Schedule
     attack: Schedule
     utility: int
+    clips: tuple[int, int]
     tries: int
     replicates: int
 
     def on_raw_frames(self) -> "Budget":
         """The same with fewer people, larger faces and no utility: for pictures with sixteen times the pixels."""
         train, test = (80, 3, 2), (48, 3, 1)
-        return replace(self, train=train, tune=16, test=test, crop=RAW_CROP, utility=0)
+        return replace(self, train=train, tune=16, test=test, crop=RAW_CROP, utility=0, clips=NO_CLIPS)
 
+
+NO_CLIPS = (0, 0)
 
 RAW_CROP = 112
 """Side of the faces that networks look at in raw frames."""
@@ -53,6 +57,7 @@ BUDGETS = {
         clean=Schedule(14),
         attack=Schedule(9, learning_rate=2e-3),
         utility=10,
+        clips=NO_CLIPS,
         tries=4,
         replicates=200,
     ),
@@ -65,6 +70,7 @@ BUDGETS = {
         clean=Schedule(16),
         attack=Schedule(14, learning_rate=2e-3),
         utility=10,
+        clips=(100, 60),
         tries=5,
         replicates=400,
     ),
@@ -77,6 +83,7 @@ BUDGETS = {
         clean=Schedule(20),
         attack=Schedule(24, learning_rate=2e-3),
         utility=14,
+        clips=(240, 120),
         tries=7,
         replicates=1000,
     ),

@@ -5,7 +5,7 @@ control is a family over one strength, its mean radius of half the energy (EE50)
 the strength is sought at which as much of an expression can be read as through the lens.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -86,14 +86,22 @@ class Match:
         return self.goal.low <= self.reached.value <= self.goal.high
 
 
-def families(spec: OpticsSpec, depths: Sequence[float], *, window: int, seed: int) -> list[Family]:
-    """Gaussian, low resolution, defocus alone and a random mask.
+def families(
+    spec: OpticsSpec,
+    depths: Sequence[float],
+    *,
+    window: int,
+    seed: int,
+    start: Mapping[int, float] | None = None,
+) -> list[Family]:
+    """Gaussian, low resolution, defocus alone, a random mask and, if given, what the lens was before it learned.
 
     Args:
         spec: the subject's optics; a spec without one that images sharply at some depth still serves.
         depths: of the evaluation, metres.
         window: odd side of the computed PSFs.
         seed: of the random mask.
+        start: the surface that learning began with, Noll index to metres.
     """
     count = len(depths)
     defocus = Spots({4: 1.0}, spec, depths)
@@ -112,13 +120,16 @@ def families(spec: OpticsSpec, depths: Sequence[float], *, window: int, seed: in
 
         return Family(name, view)
 
-    return [
+    kinds = [
         Family("Gaussian blur", gaussian),
         # The circle that holds half of a square of side k has the radius 0.399 k.
         Family("low resolution", lambda width: LowResolutionView(max(width / 0.399, 1.0), count)),
         traced("defocus only", defocus),
         traced("random Zernikes", mask),
     ]
+    if start is not None:
+        kinds.append(traced("start, not learned", Spots(start, spec, depths)))
+    return kinds
 
 
 def at_random(rng: np.random.Generator) -> dict[int, float]:

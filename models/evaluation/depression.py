@@ -21,7 +21,7 @@ from opticaldr.models.evaluation.subject import Subject
 from opticaldr.models.evaluation.utility import Estimates, regression
 from opticaldr.models.evaluation.verification import Embedded, compare
 from opticaldr.models.evaluation.views import read
-from opticaldr.models.networks import FACTORS, Compact, TemporalHead, load_networks
+from opticaldr.models.networks import FACTORS, Compact, TemporalHead, gaussian_nll, load_networks
 from opticaldr.models.optics import face_width
 
 SESSIONS = 3
@@ -50,6 +50,7 @@ class Clips:
         people: who.
         sessions: which session of theirs.
         depths: index of the depth.
+        landmarks: true positions (x, y) in pixels ``[r, t, 5, 2]``.
     """
 
     frames: NDArray[np.float16]
@@ -58,6 +59,7 @@ class Clips:
     people: NDArray[np.int64]
     sessions: NDArray[np.int64]
     depths: NDArray[np.int64]
+    landmarks: FloatArray
 
 
 def film_clips(
@@ -89,19 +91,21 @@ def film_clips(
     frames = np.empty((len(recordings), window.frames, *size, 3), np.float16)
     factors = np.empty((len(recordings), window.frames, len(FACTORS)), np.float32)
     scores = np.empty(len(recordings), np.float32)
+    landmarks = np.empty((len(recordings), window.frames, 5, 2), np.float32)
 
     def film(row: int) -> None:
         clip = stage.clip(*recordings[row], window.frames, size, widths[depths[row]], fps=window.fps)
         frames[row] = through(clip.frames, int(depths[row]))
         factors[row] = np.stack([clip.factors[name] for name in FACTORS], axis=1)
         assert clip.score is not None
-        scores[row] = clip.score
+        assert clip.landmarks is not None
+        scores[row], landmarks[row] = clip.score, clip.landmarks
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         for done, _ in enumerate(threads.map(film, range(len(recordings)))):
             progress("film clips", done + 1, len(recordings))
     who, which = np.array(recordings).T
-    return Clips(frames, factors, scores, who, which, depths)
+    return Clips(frames, factors, scores, who, which, depths, landmarks)
 
 
 def constant_score(first: int, seed: int) -> float:
@@ -118,6 +122,38 @@ def embed_clips(network: Compact, clips: Clips) -> torch.Tensor:
             network(torch.from_numpy(clip.astype(np.float32)).permute(0, 3, 1, 2)) for clip in clips.frames
         ]
     return torch.stack(rows).clone()
+
+
+def train_head(
+    windows: torch.Tensor,
+    clips: Clips,
+    steps: int,
+    seed: int,
+    progress: Progress = lambda stage, done, total: None,
+    batch: int = 64,
+) -> TemporalHead:
+    """Train the temporal head on windows of embeddings, shortened and jittered at random."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        head = TemporalHead(windows.shape[-1])
+        head.standardise(windows)
+        scores = torch.from_numpy(clips.scores)
+        optimiser = torch.optim.AdamW(head.parameters(), 3e-3, weight_decay=3e-2)
+        pace = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=steps)
+        head.train()
+        for step in range(steps):
+            row = torch.randint(len(windows), (batch,))
+            start = int(torch.randint(windows.shape[1] // 4 + 1, ()))
+            window = windows[row, start:] + 0.1 * head.spread * torch.randn_like(windows[row, start:])
+            mean, sigma = head(window)
+            loss = gaussian_nll(mean, sigma, scores[row])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            pace.step()
+            progress("train head", step + 1, steps)
+    head.eval()
+    return head
 
 
 def estimate(head: TemporalHead, windows: torch.Tensor, clips: Clips, constant: float) -> Estimates:

@@ -120,6 +120,7 @@ def summary(studies: list[Study], optics: Subject, judged: Judged | None, budget
                         "ee50": width,
                         "worst_auc": study.worst(view).auc.json(),
                         **(study.utility[view].json() if view in study.utility else UNKNOWN_UTILITY),
+                        "score": as_json(study.scores.get(view, {})),
                     }
                     for view, width in study.widths.items()
                 },

@@ -140,7 +140,7 @@ def photographed_faces(
     detector: Path | None = None,
 ) -> Faces:
     """Photographs, a folder a person, each put at a depth drawn at random: every one counts as a session of
-    its own. Pictures may differ in size.
+    its own. Pictures may differ in size. Where every name begins with ``smile`` or ``neutral``, smiles are known.
 
     Args:
         folder: holds one folder per person.
@@ -170,7 +170,15 @@ def photographed_faces(
         np.array([session for _, session, _ in pictures], np.int64),
         np.stack([place_template(size, width) for width in placed]).astype(np.float32),
         depths,
+        _smiles([path.stem for *_, path in pictures]),
     )
+
+
+def _smiles(names: Sequence[str]) -> dict[str, FloatArray]:
+    """1 for pictures whose names begin with ``smile``, 0 for ``neutral``; nothing if any begins otherwise."""
+    if not all(name.lower().startswith(("smile", "neutral")) for name in names):
+        return {}
+    return {"smile": np.array([name.lower().startswith("smile") for name in names], np.float32)}
 
 
 def face_widths(spec: OpticsSpec, depths: Sequence[float]) -> list[float]:

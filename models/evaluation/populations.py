@@ -1,6 +1,6 @@
 """Who is judged on: simulated subjects, whom everybody has, and photographs, which the user brings."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from opticaldr.models.evaluation import cache as store
 from opticaldr.models.evaluation.alignment import FloatArray, align
 from opticaldr.models.evaluation.attackers import Attack, Ground
 from opticaldr.models.evaluation.attackers.ladder import ladder_on_raw_frames
-from opticaldr.models.evaluation.budgets import BUDGETS, Budget
+from opticaldr.models.evaluation.budgets import BUDGETS, NO_CLIPS, Budget
 from opticaldr.models.evaluation.dynamic import dynamic_study
 from opticaldr.models.evaluation.faces import (
     Faces,
@@ -25,6 +25,7 @@ from opticaldr.models.evaluation.faces import (
 )
 from opticaldr.models.evaluation.recognisers import NetworkRecogniser, OnnxRecogniser
 from opticaldr.models.evaluation.retraining import Schedule, train_recogniser
+from opticaldr.models.evaluation.score import record
 from opticaldr.models.evaluation.study import Study, run_study
 from opticaldr.models.evaluation.subject import WINDOW, Subject
 from opticaldr.models.evaluation.views import View, mean_width
@@ -50,6 +51,8 @@ def simulated_study(
     seed: int,
     dynamic: bool = False,
     attacks: Sequence[Attack] | None = None,
+    clips: tuple[int, int] | None = None,
+    start: Mapping[int, float] | None = None,
     progress: Progress = lambda stage, done, total: None,
 ) -> Study:
     """The ladder on simulated subjects, with a recogniser trained here on clean ones.
@@ -60,15 +63,24 @@ def simulated_study(
         seed: of everything random.
         dynamic: whether random masks that change from frame to frame are attacked too.
         attacks: who attacks the lens; the budget's ladder if None.
+        clips: people whose clips the score is learned from and tried on; the budget's if None.
+        start: the surface that the lens was before it learned, Noll index to metres; a control of its own.
         progress: of long work.
     """
     beyond = []
     if dynamic:
         width = mean_width(optics.view.bank)
         beyond = dynamic_study(optics.spec, optics.depths, width, window=WINDOW, seed=seed)
-    return _simulated(
-        optics, BUDGETS[budget], "simulated subjects", seed, progress, attacks=attacks, beyond=beyond
-    )
+    spend, recordings = BUDGETS[budget], None
+    if (filmed := clips or spend.clips) != NO_CLIPS:
+        first, second = (
+            range(begin, begin + count)
+            for begin, count in zip((TRAIN_PEOPLE, TEST_PEOPLE), filmed, strict=True)
+        )
+        widths, size = face_widths(optics.spec, optics.depths), optics.spec.sensor.binned_shape
+        recordings = record(first, second, widths, seed=seed, size=size, progress=progress)
+    further = {"attacks": attacks, "beyond": beyond, "recordings": recordings, "start": start}
+    return _simulated(optics, spend, "simulated subjects", seed, progress, **further)
 
 
 def raw_study(
@@ -127,12 +139,27 @@ def photographed_study(
     controls: Sequence[View] = (),
     *,
     detector: Path | None = None,
+    attacks: Sequence[Attack] | None = None,
+    start: Mapping[int, float] | None = None,
     seed: int,
     progress: Progress = lambda stage, done, total: None,
 ) -> Study:
     """The ladder on photographs: attackers learn from half of the people and are tested on the others.
 
-    Controls are those that were matched on simulated subjects: expressions in photographs are not known.
+    Where the pictures' names tell smiles from neutral faces, controls are tuned to the lens's utility on them. Else
+    they are those given, matched on simulated subjects.
+
+    Args:
+        optics: under test.
+        budget: name of a budget.
+        folder: holds one folder of photographs per person.
+        model: ONNX embedding network with its TOML.
+        controls: the optics to set the lens beside where expressions are not known.
+        detector: finds the landmarks (see `find_landmarks`).
+        attacks: who attacks the lens; the budget's ladder if None.
+        start: the surface that the lens was before it learned, Noll index to metres; a control where these are tuned.
+        seed: of the division of people, of depths and training.
+        progress: of long work.
     """
     spend, known = BUDGETS[budget], OnnxRecogniser(model)
     widths, size = face_widths(optics.spec, optics.depths), optics.spec.sensor.binned_shape
@@ -160,8 +187,10 @@ def photographed_study(
         f"photographs in {folder.name}",
         ground,
         optics,
-        replace(spend, utility=0),
+        replace(spend, utility=rounds if faces.factors else 0),
         controls=controls,
+        attacks=attacks,
+        start=start,
     )
 
 

@@ -135,6 +135,7 @@ def _study(page: Report, study: Study) -> None:
             "95 %",
             "expression R²",
             "smile accuracy",
+            "score error (points)",
         ],
         [
             [
@@ -145,6 +146,7 @@ def _study(page: Report, study: Study) -> None:
                 _span(study.worst(view).auc),
                 str(study.utility[view].expression) if view in study.utility else "",
                 str(study.utility[view].accuracy) if view in study.utility else "",
+                str(study.scores[view]["mae"]) if view in study.scores else "",
             ]
             for view, width in study.widths.items()
         ],
@@ -152,6 +154,8 @@ def _study(page: Report, study: Study) -> None:
         + ("on these people" if study.utility else "on simulated subjects")
         + "; they are attacked with A0 and A1 only.",
     )
+    if study.scores:
+        page.text(_score_text(study))
     missed = [found for found in study.matches if not found.within]
     if missed:
         page.text(
@@ -171,6 +175,22 @@ def _study(page: Report, study: Study) -> None:
         page.text(
             f"{name} was refused as an attacker: its AUC on clean pictures is {study.recognisers[name]}."
         )
+
+
+def _score_text(study: Study) -> str:
+    """How the error of the depression score behind the controls differs from that behind the lens."""
+    apart = [
+        f"{name} {above}"
+        for name in study.controls
+        if name in study.scores
+        and ((above := study.scores[name]["mae_above_lens"]).low > 0 or above.high < 0)
+    ]
+    constant = study.scores[study.subject]["constant_mae"]
+    return (
+        "The error of the depression score is not tuned: the same network and head were trained behind each optic on "
+        f"clips of the same people. Who always says the median errs by {constant} points. Controls whose error differs "
+        "from the lens's (control less lens, points): " + ("; ".join(apart) or "none") + "."
+    )
 
 
 def _attributes(page: Report, study: Study) -> None:

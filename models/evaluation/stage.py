@@ -18,13 +18,14 @@ from opticaldr.models.evaluation.depression import (
     embed_clips,
     estimate,
     film_clips,
+    train_head,
 )
 from opticaldr.models.evaluation.faces import Progress, simulated_faces
 from opticaldr.models.evaluation.populations import TEST_PEOPLE, TRAIN_PEOPLE, clean_recogniser
 from opticaldr.models.evaluation.retraining import Schedule
 from opticaldr.models.evaluation.utility import SIDEWAYS, regression
 from opticaldr.models.evaluation.verification import Embedded, measure
-from opticaldr.models.networks import FACTORS, Compact, FactorScale, TemporalHead, gaussian_nll
+from opticaldr.models.networks import FACTORS, Compact, FactorScale
 
 WIDTHS = [87.0, 58.0, 39.0]
 """Face widths in pixels: what the clinic camera sees between 0.4 and 0.9 m."""
@@ -141,30 +142,3 @@ def train_frames(clips: Clips, steps: int, seed: int, progress: Progress, batch:
             progress("train frame network", step + 1, steps)
     network.eval()
     return network
-
-
-def train_head(
-    windows: torch.Tensor, clips: Clips, steps: int, seed: int, progress: Progress, batch: int = 64
-) -> TemporalHead:
-    """Train the temporal head on windows of embeddings, shortened and jittered at random."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        head = TemporalHead(windows.shape[-1])
-        head.standardise(windows)
-        scores = torch.from_numpy(clips.scores)
-        optimiser = torch.optim.AdamW(head.parameters(), 3e-3, weight_decay=3e-2)
-        pace = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=steps)
-        head.train()
-        for step in range(steps):
-            row = torch.randint(len(windows), (batch,))
-            start = int(torch.randint(windows.shape[1] // 4 + 1, ()))
-            window = windows[row, start:] + 0.1 * head.spread * torch.randn_like(windows[row, start:])
-            mean, sigma = head(window)
-            loss = gaussian_nll(mean, sigma, scores[row])
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            pace.step()
-            progress("train head", step + 1, steps)
-    head.eval()
-    return head

@@ -1,7 +1,7 @@
 """One population of faces against every attacker, through the lens under test and through its controls."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,9 +16,10 @@ from opticaldr.models.evaluation.controls import Match, families, match, positiv
 from opticaldr.models.evaluation.faces import check_disjoint, check_repeated
 from opticaldr.models.evaluation.metrics import Interval
 from opticaldr.models.evaluation.recognisers import PixelRecogniser
+from opticaldr.models.evaluation.score import Recordings, excess_error
 from opticaldr.models.evaluation.subject import WINDOW, Subject
 from opticaldr.models.evaluation.trial import Trial, people_key
-from opticaldr.models.evaluation.utility import Utility
+from opticaldr.models.evaluation.utility import Utility, regression
 from opticaldr.models.evaluation.verification import Embedded, measure, roc_points, shuffled_null
 from opticaldr.models.evaluation.views import View, capture, mean_width, sharp
 
@@ -66,6 +67,8 @@ class Study:
         by_depth: AUC of the worst case at each depth in metres.
         null: AUC with names shuffled.
         utility: what can be read off the captures of every view, where expressions are known.
+        scores: error of the depression score behind the lens, its controls and no lens, beside the constant predictor's
+            and (``mae_above_lens``) the lens's; empty without clips.
         matches: how well each control's utility meets the lens's.
         shown: pictures ``clean``, ``captured`` and after each reconstruction, ``[n, y, x, 3]``.
         cases: whom the strongest attacker recognises most clearly, and whom it takes for somebody else.
@@ -82,6 +85,7 @@ class Study:
     by_depth: dict[str, Interval]
     null: Interval
     utility: dict[str, Utility]
+    scores: dict[str, dict[str, Interval]]
     matches: list[Match]
     shown: dict[str, FloatArray]
     cases: dict[str, FloatArray]
@@ -93,6 +97,12 @@ class Study:
     def worst(self, view: str | None = None) -> Row:
         """The strongest attack on a view, the lens under test if none is named."""
         return max(self.of(view or self.subject), key=lambda row: row.auc.value)
+
+    @property
+    def controls(self) -> list[str]:
+        """Names of the optics that the lens is set beside."""
+        ends = (self.subject, sharp(1).name, positive_control(1).name)
+        return [name for name in self.widths if name not in ends]
 
     @property
     def faults(self) -> list[str]:
@@ -114,6 +124,8 @@ def run_study(
     *,
     controls: Sequence[View] = (),
     attacks: Sequence[Attack] | None = None,
+    recordings: Recordings | None = None,
+    start: Mapping[int, float] | None = None,
     beyond: Sequence[tuple[View, Sequence[Attack]]] = (),
 ) -> Study:
     """Every attacker on the lens under test, A0 and A1 on its controls.
@@ -127,6 +139,8 @@ def run_study(
         controls: the optics to set the lens beside; where expressions are known they are tuned here to the
             lens's utility instead.
         attacks: who attacks the lens; the budget's ladder if None.
+        recordings: clips on which the depression score is learned and tried behind each optic.
+        start: the surface that the lens was before it learned, Noll index to metres; a control of its own.
         beyond: further optics, each with those who attack it.
 
     Raises:
@@ -151,10 +165,11 @@ def run_study(
     matches: list[Match] = []
     if spend.utility:
         utility = {t.view.name: t.utility(spend.utility) for t in (lens, ceiling, mild)}
-        matches = _matched(trial, subject, utility[subject.view.name].expression, spend, ground)
+        matches = _matched(trial, subject, utility[subject.view.name].expression, spend, ground, start)
         controls = [found.view for found in matches]
     beside = [trial(view) for view in controls]
     utility |= {t.view.name: t.utility(spend.utility) for t in beside if spend.utility}
+    scores = _scored([lens, ceiling, *beside], recordings, ground) if recordings is not None else {}
 
     rows: list[Row] = []
     whole = ladder(spend.ladder, subject, ground.seed) if attacks is None else attacks
@@ -190,6 +205,7 @@ def run_study(
         by_depth,
         null,
         utility,
+        scores,
         matches,
         shown,
         cases,
@@ -197,11 +213,16 @@ def run_study(
 
 
 def _matched(
-    trial: Callable[[View], Trial], subject: Subject, goal: Interval, spend: Budget, ground: Ground
+    trial: Callable[[View], Trial],
+    subject: Subject,
+    goal: Interval,
+    spend: Budget,
+    ground: Ground,
+    start: Mapping[int, float] | None,
 ) -> list[Match]:
     """Every kind of control at the strength at which its utility is the lens's."""
     width, matches = mean_width(subject.view.bank), []
-    kinds = families(subject.spec, subject.depths, window=WINDOW, seed=ground.seed)
+    kinds = families(subject.spec, subject.depths, window=WINDOW, seed=ground.seed, start=start)
     for family in kinds:
         found = match(
             family, goal, width, lambda view: trial(view).utility(spend.utility).expression, tries=spend.tries
@@ -209,6 +230,19 @@ def _matched(
         matches.append(found)
         ground.progress("tune controls", len(matches), len(kinds))
     return matches
+
+
+def _scored(
+    trials: Sequence[Trial], recordings: Recordings, ground: Ground
+) -> dict[str, dict[str, Interval]]:
+    """Error of the depression score behind every optic, the lens under test first."""
+    found, lens = {}, trials[0].scores(recordings)
+    for done, one in enumerate(trials):
+        said = one.scores(recordings)
+        above = excess_error(said, lens, seed=ground.seed)
+        found[one.view.name] = regression(said, seed=ground.seed) | {"mae_above_lens": above}
+        ground.progress("scores judged", done + 1, len(trials))
+    return found
 
 
 def _clean_figures(ground: Ground, replicates: int) -> tuple[dict[str, Interval], list[str]]:

@@ -12,7 +12,8 @@ from torch import nn
 from opticaldr.models.evaluation import cache as store
 from opticaldr.models.evaluation.attackers import Attack, Ground, Reading
 from opticaldr.models.evaluation.metrics import Interval
-from opticaldr.models.evaluation.utility import Utility, measure_utility
+from opticaldr.models.evaluation.score import Recordings, read_scores
+from opticaldr.models.evaluation.utility import Estimates, Utility, measure_utility
 from opticaldr.models.evaluation.views import Captures, View, capture
 
 
@@ -75,6 +76,15 @@ class Trial:
 
         arrays = store.remember(store.content_key(self.key, "utility", epochs), compute)
         return Utility(**{name: Interval(*interval.tolist()) for name, interval in arrays.items()})
+
+    def scores(self, recordings: Recordings) -> Estimates:
+        """What a network and a head trained behind this optic make of the test people's scores."""
+
+        def compute() -> store.Arrays:
+            return {"said": read_scores(self.view, recordings, self.ground.sensor, seed=self.ground.seed)}
+
+        arrays = store.remember(store.content_key(self.key, "scores", recordings.key), compute)
+        return recordings.estimates(arrays["said"])
 
 
 def people_key(ground: Ground) -> str:

@@ -5,6 +5,7 @@ and its controls can be set against each other. Where the subject brings network
 clips of people they have never seen.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,7 +36,7 @@ class Utility:
     """What can still be read off the captures of one optic.
 
     Attributes:
-        expression: share of the variance of the `EXPRESSION` factors that is explained (R²), their mean.
+        expression: share of the variance of the `EXPRESSION` factors that is explained (R²), mean over those known.
         accuracy: balanced accuracy of telling smiling faces from others, 0.5 for whoever always says the same.
     """
 
@@ -48,26 +49,28 @@ class Utility:
 
 
 def measure_utility(captures: Captures, train: Faces, test: Faces, *, epochs: int, seed: int) -> Utility:
-    """Train a network to read all of a face's factors off the captures of some, and try it on others.
+    """Train a network to read all that is known of faces off the captures of some, and try it on others.
 
     A smile is what it reads above the threshold that does best on the training people.
     """
+    names = [name for name in FACTORS if name in train.factors]
     known = align(captures.train, train.landmarks, CROP)
-    read = train_reader(known, _factors(train), epochs=epochs, seed=seed, mirror=MIRROR)
-    said, truth = read(align(captures.test, test.landmarks, CROP)), _factors(test)
-    smile, smiling = read(known)[:, FACTORS.index("smile")], train.factors["smile"] > SMILE
+    mirror = [-1.0 if name in SIDEWAYS else 1.0 for name in names]
+    read = train_reader(known, _factors(train, names), epochs=epochs, seed=seed, mirror=mirror)
+    said, truth = read(align(captures.test, test.landmarks, CROP)), _factors(test, names)
+    smile, smiling = read(known)[:, names.index("smile")], train.factors["smile"] > SMILE
     tried = np.quantile(smile, np.linspace(0.02, 0.98, 97))
     does = [(np.mean(smile[smiling] > t) + np.mean(smile[~smiling] <= t)) / 2 for t in tried]
-    smiles = said[:, FACTORS.index("smile")] > tried[int(np.argmax(does))]
-    chosen = [FACTORS.index(name) for name in EXPRESSION]
+    smiles = said[:, names.index("smile")] > tried[int(np.argmax(does))]
+    chosen = [names.index(name) for name in EXPRESSION if name in names]
     return Utility(
         explained_variance(said[:, chosen], truth[:, chosen], test.people, seed=seed),
         balanced_accuracy(smiles, test.factors["smile"] > SMILE, test.people, seed=seed),
     )
 
 
-def _factors(faces: Faces) -> FloatArray:
-    return np.stack([faces.factors[name] for name in FACTORS], axis=1)
+def _factors(faces: Faces, names: Sequence[str]) -> FloatArray:
+    return np.stack([faces.factors[name] for name in names], axis=1)
 
 
 def balanced_accuracy(

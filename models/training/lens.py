@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from opticaldr.models.optics import OpticsSpec, pupil_positions, zernike
+from opticaldr.models.training.config import DesignConfig
 from opticaldr.models.training.rays import Rays
 
 STEEPEST = 0.42
@@ -95,3 +96,12 @@ class Lens(nn.Module):
         for j, coefficient in self.coefficients.items():
             height += coefficient * zernike(j, x / outside, y / outside, self.spec.mask.normalisation)
         return np.asarray(height - height.min())
+
+
+def unlearned(config: DesignConfig) -> dict[int, float]:
+    """The fan that learning starts from, without what is added to it at random: Noll index to metres."""
+    spec, settings = config.optics(), config.lens
+    modes = settings.modes or range(4, spec.mask.modes + 1)
+    lens = Lens(spec, modes, config.subjects.depths, settings.psf, 0.0, torch.default_generator, settings.fan)
+    lens.limit()
+    return lens.coefficients

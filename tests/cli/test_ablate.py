@@ -8,15 +8,26 @@ from scipy.stats import ttest_1samp
 
 from opticaldr.cli.ablate import compared
 
+LENS = "lens under test"
 
-def study(lens, **controls):
-    """A study in which only what `compared` asks for is there: worst-case AUCs by optic."""
-    aucs = {"lens under test": lens, **controls}
+
+def value(number):
+    return SimpleNamespace(value=number)
+
+
+def study(lens, errors=None, **controls):
+    """A study in which only what `compared` asks for is there: worst-case AUCs by optic, and errors of the score."""
+    aucs = {LENS: lens, **controls}
+    errors = errors or {}
     return SimpleNamespace(
-        subject="lens under test",
-        matches=[SimpleNamespace(view=SimpleNamespace(name=name)) for name in controls],
-        utility={name: SimpleNamespace(expression=SimpleNamespace(value=0.5)) for name in aucs},
-        worst=lambda name="lens under test": SimpleNamespace(auc=SimpleNamespace(value=aucs[name])),
+        subject=LENS,
+        controls=list(controls),
+        utility={name: SimpleNamespace(expression=value(0.5), accuracy=value(0.8)) for name in aucs},
+        scores={
+            name: {"mae": value(mae), "mae_above_lens": value(mae - errors[LENS]), "constant_mae": value(12.0)}
+            for name, mae in errors.items()
+        },
+        worst=lambda name=LENS: SimpleNamespace(auc=value(aucs[name])),
     )
 
 
@@ -35,3 +46,15 @@ def test_a_control_is_beaten_only_if_its_lead_is_sure_to_be_above_zero():
     assert not defocus["beaten"]
     assert not found["beats_all"]
     assert found["optics"]["lens"]["auc"][0] == pytest.approx(0.90)
+    assert "mae" not in blur
+
+
+def test_the_error_of_the_score_stands_beside_the_match_as_a_difference_from_the_lens():
+    errors = [{LENS: 9.0, "blur": 9.5}, {LENS: 10.0, "blur": 10.2}, {LENS: 8.0, "blur": 8.8}]
+    found = compared([study(0.9, error, blur=0.95) for error in errors])
+    lens, blur = found["optics"]["lens"], found["optics"]["blur"]
+    assert found["constant_mae"][0] == pytest.approx(12.0)
+    assert lens["mae"][0] == pytest.approx(9.0)
+    interval = ttest_1samp([0.5, 0.2, 0.8], 0).confidence_interval(0.95)
+    assert blur["mae_above_lens"] == pytest.approx([0.5, interval.low, interval.high])
+    assert "mae_above_lens" not in lens

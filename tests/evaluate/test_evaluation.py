@@ -34,6 +34,7 @@ TINY = Budget(
     clean=Schedule(12),
     attack=Schedule(2),
     utility=1,
+    clips=(8, 4),
     tries=2,
     replicates=40,
 )
@@ -172,7 +173,7 @@ def test_linked_by_estimates_is_judged_beside_them(found):
 def test_records_link_people_whose_estimates_persist_and_nobody_else():
     rng = np.random.default_rng(0)
     people, sessions = np.repeat(np.arange(30), 3), np.tile(np.arange(3), 30)
-    clips = Clips(*(np.zeros(90),) * 3, people, sessions, np.zeros(90))
+    clips = Clips(*(np.zeros(90),) * 3, people, sessions, *(np.zeros(90),) * 2)
     own = np.repeat(rng.uniform(0, 60, 30), 3)
     persisting = link_records(own + rng.normal(0, 0.5, 90), np.full(90, 5.0), clips, seed=0)
     drawn = link_records(rng.uniform(0, 60, 90), rng.uniform(4, 6, 90), clips, seed=0)
