@@ -56,7 +56,7 @@ def fit_seconds(design: Optic) -> float:
         light = rng.poisson(clean) + 2.4 * rng.standard_normal(clean.shape)
         spots.append(Merged(light, np.maximum(light, 0) + 7.0))
     began = time.perf_counter()
-    fit_as_built(design, [View(depth, SIDE) for depth in DEPTHS], spots)
+    fit_as_built(design, [View(depth, (SIDE, SIDE)) for depth in DEPTHS], spots)
     return time.perf_counter() - began
 
 

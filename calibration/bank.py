@@ -94,7 +94,7 @@ def make_bank(
         found["scale"].append(total / powers[depth, field])
         found["background"].append(background)
         middle = (
-            np.array(corners[depth, field][::-1]) + planes.shape[-1] / 2 - np.array(sensor_shape[::-1]) / 2
+            corners[depth, field][::-1] + (np.array(planes.shape[-2:]) - np.array(sensor_shape))[::-1] / 2
         )
         found["centre"].append(middle + shift)
     stacked = {name: np.stack(values).reshape(*shape, *values[0].shape) for name, values in found.items()}
@@ -141,13 +141,13 @@ def colour_planes(spot: Merged, bayer: str) -> tuple[NDArray[np.float64], NDArra
 def _recentred(planes: NDArray[np.float64], shift: NDArray[np.float64]) -> NDArray[np.float64]:
     """Planes moved by whole pixels so that `shift` (x, y) comes nearest to the middle; dark where nothing is known."""
     right, down = (-round(float(value)) for value in shift)
-    side = planes.shape[-1]
+    rows, columns = planes.shape[-2:]
     moved = np.zeros_like(planes)
-    target_y, source_y = _overlap(down, side)
-    target_x, source_x = _overlap(right, side)
+    target_y, source_y = _overlap(down, rows)
+    target_x, source_x = _overlap(right, columns)
     moved[:, target_y, target_x] = planes[:, source_y, source_x]
     return moved
 
 
-def _overlap(move: int, side: int) -> tuple[slice, slice]:
-    return slice(max(0, move), side + min(0, move)), slice(max(0, -move), side - max(0, move))
+def _overlap(move: int, count: int) -> tuple[slice, slice]:
+    return slice(max(0, move), count + min(0, move)), slice(max(0, -move), count - max(0, move))

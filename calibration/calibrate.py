@@ -13,20 +13,20 @@ from numpy.typing import NDArray
 
 from opticaldr.artefacts import Artefact, create
 from opticaldr.calibration.bank import Bank, make_bank
-from opticaldr.calibration.capture import Plan
+from opticaldr.calibration.capture import Plan, window
 from opticaldr.calibration.field import FieldModel, low_rank
 from opticaldr.calibration.first_look import Candidate
 from opticaldr.calibration.fit import AsBuilt, centroid, fit_as_built
 from opticaldr.calibration.gates import Gate, agreement_gates, fit_gates, mosaic_ncc, sensor_gates, spot_gates
 from opticaldr.calibration.hdr import Bracket, Merged, merge, without_crosstalk
 from opticaldr.calibration.likelihood import brightened
-from opticaldr.calibration.linearised import BuiltOptic, Plate, View, forget_maps
+from opticaldr.calibration.linearised import BuiltOptic, Plate, State, View, forget_maps
 from opticaldr.calibration.measure import Measured, measure
 from opticaldr.calibration.photon_transfer import Characterised, SensorNoise
 from opticaldr.calibration.session import Arrays, Session
 from opticaldr.hardware.as_built import BuildErrors
 from opticaldr.hardware.rig import RigSpec
-from opticaldr.models.optics import Optic, OpticsSpec, psf_bank
+from opticaldr.models.optics import Optic, OpticsSpec
 
 Progress = Callable[[str, int, int], None]
 
@@ -137,8 +137,8 @@ def evaluate(design: Optic, rig: RigSpec, measured: Measured, progress: Progress
     axis, count = measured.spots[: len(measured.depths)], len(measured.depths)
     spots, again = every[:count], spot_of(measured.again, sensor, spec)
     depths = [float(arrays["depth"]) for arrays in axis]
-    side = again.rate.shape[0]
-    views = [View(depth, side) for depth in depths]
+    rows, columns = again.rate.shape
+    views = [View(depth, (rows, columns)) for depth in depths]
     held_out = [1, len(views) - 2] if len(views) >= 5 else []
     chosen = [index for index in range(len(views)) if index not in held_out]
     built = fit_as_built(
@@ -149,18 +149,14 @@ def evaluate(design: Optic, rig: RigSpec, measured: Measured, progress: Progress
         progress=progress,
     )
 
-    shape = (side, side)
-    between = unmeasured(depths)
-    designed = psf_bank(design.height.astype(np.float32), spec, depths, shape=shape, binned=False)
-    fitted = psf_bank(
-        built.optic.height.astype(np.float32),
-        built.optic.spec,
-        [*depths, *between],
-        shape=shape,
-        binned=False,
-    )
     corners = np.array([arrays["corner"] for arrays in axis])
     shifts = _chief_rays(built.state.shifts / spec.sensor.pitch, corners, depths, chosen)
+    plate, shape = Plate.of(design), (rows, columns)
+    between = unmeasured(depths)
+    ordered = BuiltOptic(plate, State.nominal(0), shape)
+    delivered = BuiltOptic(plate, replace(built.state, shifts=shifts * spec.sensor.pitch), shape)
+    designed = np.stack([ordered.psf(view) for view in views])
+    fitted = np.stack([delivered.psf(View(depth, shape)) for depth in (*depths, *between)])
     bank = make_bank(
         np.array(every, dtype=object).reshape(len(fields), count).T,
         depths,
@@ -171,9 +167,7 @@ def evaluate(design: Optic, rig: RigSpec, measured: Measured, progress: Progress
         bayer=spec.sensor.bayer,
         sensor_shape=spec.sensor.shape,
     )
-    state = replace(built.state, shifts=shifts * spec.sensor.pitch)
-    predicted = BuiltOptic(Plate.of(design), state, side)
-    mosaics = [predicted.mosaic(index, view) for index, view in enumerate(views)]
+    mosaics = [delivered.mosaic(index, view) for index, view in enumerate(views)]
     likeness = [mosaic_ncc(spot.rate, mosaic) for spot, mosaic in zip(spots, mosaics, strict=True)]
     difference = np.stack(
         [
@@ -231,11 +225,9 @@ def unmeasured(depths: Sequence[float]) -> list[float]:
 
 def spot_of(arrays: Arrays, sensor: Characterised, spec: OpticsSpec) -> Merged:
     """The merged light of one measurement, without cross-talk between pixels."""
-    row, column = arrays["corner"]
-    side = arrays["light"].shape[-1]
-    window = slice(row, row + side), slice(column, column + side)
+    seen = window(arrays["corner"], arrays["light"].shape[-2:])
     merged = merge(
-        Bracket.of(arrays), sensor.noise, sensor.response[window], sensor.good[window], sensor.response_error
+        Bracket.of(arrays), sensor.noise, sensor.response[seen], sensor.good[seen], sensor.response_error
     )
     return Merged(without_crosstalk(merged.rate, spec.sensor.crosstalk), merged.variance)
 
@@ -258,9 +250,7 @@ def _chief_rays(
 
 
 def _lost(spot: Merged, sensor: Characterised, arrays: Arrays) -> float:
-    row, column = arrays["corner"]
-    side = spot.rate.shape[0]
-    good = sensor.good[row : row + side, column : column + side]
+    good = sensor.good[window(arrays["corner"], spot.rate.shape)]
     return float(np.count_nonzero(good & ~np.isfinite(spot.rate)) / good.size)
 
 

@@ -6,7 +6,7 @@ were asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -116,8 +116,8 @@ def flat(rig: Rig, plan: Plan) -> Arrays:
     return found
 
 
-def spot(rig: Rig, plan: Plan, depth: float, side: int) -> Arrays:
-    """The point source at `depth`: a bracket of exposures in a window of `side` raw pixels around it.
+def spot(rig: Rig, plan: Plan, depth: float, shape: tuple[int, int]) -> Arrays:
+    """The point source at `depth`: a bracket of exposures in a window of `shape` raw pixels around it.
 
     Returns:
         The arrays of a `Bracket`; `corner`, row and column of the window's first pixel; `depth` reached; `power` of the
@@ -146,10 +146,10 @@ def spot(rig: Rig, plan: Plan, depth: float, side: int) -> Arrays:
                 unlit.add(frame.raw)
             if corner is None:
                 highest = lit.highest
-                corner = _window(lit.mean - unlit.mean, side, info.shape)
-            window = slice(corner[0], corner[0] + side), slice(corner[1], corner[1] + side)
-            light.append(lit.mean[window])
-            background.append(unlit.mean[window])
+                corner = _corner(lit.mean - unlit.mean, shape, info.shape)
+            inside = window(corner, shape)
+            light.append(lit.mean[inside])
+            background.append(unlit.mean[inside])
     bracket = Bracket(exposures, np.stack(light), np.stack(background), plan.frames)
     return bracket.arrays() | {
         "corner": np.array(corner),
@@ -235,23 +235,30 @@ def _expose_for_peak(rig: Rig) -> tuple[float, float]:
     )
 
 
-def _window(lift: NDArray[np.float32], side: int, shape: tuple[int, int]) -> tuple[int, int]:
-    """First row and column, both even, of the window of `side` pixels around the spot's centroid."""
+def window(corner: Sequence[int] | NDArray[np.int64], shape: tuple[int, int]) -> tuple[slice, slice]:
+    """The window of `shape` whose first pixel is at row and column `corner`."""
+    (row, column), (rows, columns) = corner, shape
+    return slice(row, row + rows), slice(column, column + columns)
+
+
+def _corner(lift: NDArray[np.float32], shape: tuple[int, int], sensor: tuple[int, int]) -> tuple[int, int]:
+    """First row and column, both even, of the window of `shape` around the spot's centroid."""
     import cv2
 
-    smooth = cv2.GaussianBlur(lift, (0, 0), side / 16)
+    smooth = cv2.GaussianBlur(lift, (0, 0), sigmaX=shape[1] / 16, sigmaY=shape[0] / 16)
     row, column = map(float, np.unravel_index(int(np.argmax(smooth)), smooth.shape))
     for _ in range(3):
-        corner = [
-            _even(middle - side / 2, side, limit) for middle, limit in zip((row, column), shape, strict=True)
-        ]
-        inside = np.maximum(smooth[corner[0] : corner[0] + side, corner[1] : corner[1] + side], 0)
+        corner = (
+            _even(row - shape[0] / 2, shape[0], sensor[0]),
+            _even(column - shape[1] / 2, shape[1], sensor[1]),
+        )
+        inside = np.maximum(smooth[window(corner, shape)], 0)
         inside = np.where(inside > 0.02 * inside.max(), inside, 0)
         weights = inside / inside.sum()
-        row = corner[0] + float(np.sum(weights.sum(1) * np.arange(side)))
-        column = corner[1] + float(np.sum(weights.sum(0) * np.arange(side)))
-    return corner[0], corner[1]
+        row = corner[0] + float(np.sum(weights.sum(1) * np.arange(shape[0])))
+        column = corner[1] + float(np.sum(weights.sum(0) * np.arange(shape[1])))
+    return corner
 
 
-def _even(first: float, side: int, limit: int) -> int:
-    return int(np.clip(round(first / 2) * 2, 0, (limit - side) // 2 * 2))
+def _even(first: float, extent: int, limit: int) -> int:
+    return int(np.clip(round(first / 2) * 2, 0, (limit - extent) // 2 * 2))

@@ -52,7 +52,7 @@ class Known:
     good: NDArray[np.bool_]
     depths: NDArray[np.float64]
     brightness: NDArray[np.float64]
-    side: int
+    shape: tuple[int, int]
 
 
 def read_known(calibration: Artefact) -> Known:
@@ -69,10 +69,11 @@ def read_known(calibration: Artefact) -> Known:
     with np.load(calibration.file("flat.npz"), allow_pickle=False) as stored:
         response, good = stored["response"], stored["good"]
     with np.load(calibration.file("psf.npz"), allow_pickle=False) as stored:
-        depths, brightness, side = stored["depths"], stored["scale"][:, 0].sum(-1), stored["psf"].shape[-1]
+        depths, brightness = stored["depths"], stored["scale"][:, 0].sum(-1)
+        shape = stored["psf"].shape[-2:]
     state = State(np.array([found[name]["value"] for name in SHARED]), np.zeros((PLAN.depths, 2)))
     noise = SensorNoise.model_validate(calibration.json("noise.json"))
-    return Known(design, state, noise, response, good, depths, brightness, side)
+    return Known(design, state, noise, response, good, depths, brightness, shape)
 
 
 def check(
@@ -108,10 +109,10 @@ def check(
         progress("check", 1, total)
         for number, place in enumerate(chosen):
             reached = bench.go_to(float(known.depths[place]))
-            arrays = capture.spot(bench, PLAN, reached, known.side)
+            arrays = capture.spot(bench, PLAN, reached, known.shape)
             spot = _merged(arrays, known)
             spots.append(spot)
-            views.append(View(float(arrays["depth"]), known.side))
+            views.append(View(float(arrays["depth"]), known.shape))
             light, _ = without_background(colour_planes(spot, spec.sensor.bayer)[0])
             bright.append(float(light.sum() / arrays["power"] / known.brightness[place] - 1))
             progress("check", 2 + number, total)
@@ -124,7 +125,7 @@ def _gates(
     likelihood, state = _aimed(known, spots, views)
     residuals = likelihood.compare(state).residuals
     departure = max(float(np.sqrt(np.mean(np.square(part)))) for part in residuals)
-    built = BuiltOptic(likelihood.plate, state, known.side)
+    built = BuiltOptic(likelihood.plate, state, known.shape)
     alike = min(
         mosaic_ncc(spot.rate, brightened(built.mosaic(index, view), spot))
         for index, (view, spot) in enumerate(zip(views, spots, strict=True))
@@ -149,7 +150,7 @@ def _gates(
 def _aimed(known: Known, spots: list[Merged], views: list[View]) -> tuple[Likelihood, State]:
     """The as-built optic with every spot moved to where it lies today; nothing else is free."""
     plate, pitch = Plate.of(known.design), known.design.spec.sensor.pitch
-    built = BuiltOptic(plate, known.state, known.side)
+    built = BuiltOptic(plate, known.state, known.shape)
     shared = len(SHARED)
     free = np.full(shared + 2 * len(views), np.inf)  # no prior: what is not held is free
     places = []
@@ -173,7 +174,6 @@ def _aimed(known: Known, spots: list[Merged], views: list[View]) -> tuple[Likeli
 
 
 def _merged(arrays: Arrays, known: Known) -> Merged:
-    row, column = arrays["corner"]
-    window = slice(row, row + known.side), slice(column, column + known.side)
+    window = capture.window(arrays["corner"], known.shape)
     merged = merge(Bracket.of(arrays), known.noise, known.response[window], known.good[window])
     return Merged(without_crosstalk(merged.rate, known.design.spec.sensor.crosstalk), merged.variance)

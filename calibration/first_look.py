@@ -15,11 +15,11 @@ from opticaldr.calibration import capture
 from opticaldr.calibration.bank import colour_planes
 from opticaldr.calibration.gates import GREEN
 from opticaldr.calibration.hdr import Merged, without_crosstalk
+from opticaldr.calibration.linearised import BuiltOptic, Plate, State, View
 from opticaldr.calibration.rig import Rig
 from opticaldr.calibration.session import Arrays
 from opticaldr.errors import Refusal
-from opticaldr.hardware.as_built import respaced
-from opticaldr.models.optics import Optic, psf_bank
+from opticaldr.models.optics import Optic
 from opticaldr.models.optics.metrics import ncc
 
 LEAK_LIMIT = 5.0
@@ -38,8 +38,8 @@ class Candidate:
     remedy: str
 
 
-def look(rig: Rig, depth: float, side: int) -> Arrays:
-    """One long dark frame, and the point source at `depth` in a window of `side` raw pixels.
+def look(rig: Rig, depth: float, shape: tuple[int, int]) -> Arrays:
+    """One long dark frame, and the point source at `depth` in a window of `shape` raw pixels.
 
     Returns:
         `dark`, its mean in DN; `temperature`, kelvin; `lift` [y, x], light of the spot in DN; `depth`.
@@ -50,7 +50,7 @@ def look(rig: Rig, depth: float, side: int) -> Arrays:
     with rig.target("dark"):
         (frame,) = capture.frames(rig, capture.LONG, capture.HIGH_GAIN, 1)
     plan = capture.Plan(exposures=1, frames=_FRAMES)
-    spot = capture.spot(rig, plan, depth, side)
+    spot = capture.spot(rig, plan, depth, shape)
     return {
         "dark": np.array(np.median(frame.raw)),
         "temperature": np.array(frame.temperature),
@@ -119,9 +119,8 @@ def impostors(design: Optic) -> list[Candidate]:
 def likeness(measured: NDArray[np.float64], optic: Optic, depth: float, spacing: float = 0.0) -> float:
     """NCC after registration of a green PSF [y, x] at raw pixels with the optic's, its sensor `spacing` metres off."""
     rows, columns = measured.shape
-    spec = respaced(optic.spec, spacing)
-    ideal = psf_bank(optic.height.astype(np.float32), spec, [depth], shape=(rows, columns), binned=False)
-    return ncc(measured, np.asarray(ideal[0, GREEN], np.float64))
+    built = BuiltOptic(Plate.of(optic), State.nominal(0).nudged("spacing", spacing), (rows, columns))
+    return ncc(measured, built.psf(View(depth, (rows, columns)))[GREEN].astype(np.float64))
 
 
 def _green(lift: NDArray[np.float64], design: Optic) -> NDArray[np.float64]:

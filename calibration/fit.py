@@ -26,6 +26,7 @@ from opticaldr.hardware.as_built import (
     Tolerances,
     build,
     form_deviations,
+    form_error,
     plate_positions,
 )
 from opticaldr.models.optics import Optic, OpticsSpec
@@ -158,7 +159,7 @@ def _descend(
 def _aimed(plate: Plate, views: Sequence[View], spots: Sequence[Merged]) -> State:
     """Built as designed, every spot shifted so that its centroid is the measured one."""
     state = State.nominal(len(views))
-    built = BuiltOptic(plate, state, views[0].side)
+    built = BuiltOptic(plate, state, views[0].shape)
     pitch = plate.spec.sensor.pitch
     shifts = [
         centroid(np.nan_to_num(spot.rate)) - centroid(built.mosaic(index, view))
@@ -172,8 +173,8 @@ def centroid(light: NDArray[np.floating]) -> NDArray[np.float64]:
     in pixels."""
     cells_of_light = blocks(light, 1).sum(0)
     weight = np.where(cells_of_light > 0.01 * cells_of_light.max(), cells_of_light, 0)
-    position = 2.0 * np.arange(len(weight)) + 0.5
-    return np.array([weight.sum(1) @ position, weight.sum(0) @ position]) / weight.sum()
+    rows, columns = (2.0 * np.arange(count) + 0.5 for count in weight.shape)
+    return np.array([weight.sum(1) @ rows, weight.sum(0) @ columns]) / weight.sum()
 
 
 def _prior(tolerances: Tolerances, spec: OpticsSpec, views: int) -> NDArray[np.float64]:
@@ -185,7 +186,7 @@ def _prior(tolerances: Tolerances, spec: OpticsSpec, views: int) -> NDArray[np.f
 
 
 def _found(design: Optic, state: State, slopes: Slopes, likelihood: Likelihood, steps: int) -> AsBuilt:
-    built = BuiltOptic(likelihood.plate, state, likelihood.views[0].side)
+    built = BuiltOptic(likelihood.plate, state, likelihood.views[0].shape)
     scale = np.outer(likelihood.prior, likelihood.prior)
     covariance = np.linalg.inv(slopes.normal) * scale
     bound = np.sqrt(np.diag(np.linalg.inv(slopes.photons) * scale))
@@ -215,7 +216,7 @@ def _found(design: Optic, state: State, slopes: Slopes, likelihood: Likelihood, 
         },
         state=state,
         covariance=covariance[:shared, :shared],
-        wavefront_error=_form_uncertainty(design, state, covariance[:shared, :shared]),
+        wavefront_error=_form_uncertainty(likelihood.plate, state, covariance[:shared, :shared]),
         confused=confused,
         residual=residuals,
         predicted=np.stack(predicted),
@@ -264,15 +265,26 @@ def _levelled(surface: NDArray[np.float64], spec: OpticsSpec) -> NDArray[np.floa
     return flat
 
 
-def _form_uncertainty(design: Optic, state: State, covariance: NDArray[np.float64]) -> float:
+def _form_uncertainty(plate: Plate, state: State, covariance: NDArray[np.float64]) -> float:
     """Standard error of the whole height map, metres RMS over the stop, from the parameters' covariance."""
-    thin = slice(None, None, max(1, design.spec.pupil.samples // 64))
-    here = as_optic(design, state)
+    spec = plate.spec
+    thin = slice(None, None, max(1, spec.pupil.samples // 64))
+    x, y = (position[thin, thin] for position in pupil_positions(spec))
+    inside = pupil_mask(spec)[thin, thin]
+    plane = np.stack([np.ones(np.count_nonzero(inside)), x[inside], y[inside]], axis=1)
+
+    def surface(state: State) -> NDArray[np.float64]:
+        decentre = (state["decentre x"], state["decentre y"])
+        form = dict(zip(FORM_MODES, state.form.tolist(), strict=True))
+        turned = plate.height(x, y, decentre, state["rotation"])
+        return (turned + form_error(form, spec.pupil.diameter / 2, x, y))[inside]
+
+    here = surface(state)
     slopes = []
     for name in SHARED:
         step = STEP.get(name, 1e-9)
-        change = surface_difference(as_optic(design, state.nudged(name, step)), here)[thin, thin]
-        slopes.append(change[np.isfinite(change)] / step)
+        change = (surface(state.nudged(name, step)) - here) / step
+        slopes.append(change - plane @ np.linalg.lstsq(plane, change, rcond=None)[0])
     stacked = np.stack(slopes)
     return float(np.sqrt(np.mean(np.sum(stacked * (covariance @ stacked), axis=0))))
 

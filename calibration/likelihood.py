@@ -85,7 +85,7 @@ class Likelihood:
 
     def compare(self, state: State) -> Comparison:
         """Set the spots beside what `state` predicts."""
-        built = BuiltOptic(self.plate, state, self.views[0].side, every=self.every)
+        built = BuiltOptic(self.plate, state, self.views[0].shape, every=self.every)
         residuals = []
         for index, view in enumerate(self.views):
             data, error, _ = self._data[index]
@@ -96,7 +96,7 @@ class Likelihood:
 
     def linearise(self, state: State) -> Slopes:
         """How the residuals change around `state`."""
-        built = BuiltOptic(self.plate, state, self.views[0].side, every=self.every)
+        built = BuiltOptic(self.plate, state, self.views[0].shape, every=self.every)
         normal, photons = np.eye(len(self.prior)), np.eye(len(self.prior))
         parts = []
         shared = len(SHARED)
@@ -123,7 +123,7 @@ class Likelihood:
     @cached_property
     def _data(self) -> list[tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]]:
         """Of every view: light in blocks [plane, y, x], the error expected of a comparison, and its noise alone."""
-        near = None if self.about is None else BuiltOptic(self.plate, self.about, self.views[0].side)
+        near = None if self.about is None else BuiltOptic(self.plate, self.about, self.views[0].shape)
         found = []
         for index, (view, spot) in enumerate(zip(self.views, self.spots, strict=True)):
             data = blocks(np.nan_to_num(spot.rate), self.block)
@@ -189,7 +189,7 @@ def blocks(mosaic: NDArray[np.floating], block: int) -> NDArray[np.float64]:
     """Light of each plane of the Bayer cell in blocks of `block`² cells: [..., plane, y, x]; an incomplete
     rim is left out."""
     planes = np.stack([mosaic[(..., *cell)] for cell in cells()], axis=-3).astype(np.float64)
-    count = planes.shape[-1] // block
-    first = (planes.shape[-1] - count * block) // 2
-    kept = planes[..., first : first + count * block, first : first + count * block]
-    return kept.reshape(*kept.shape[:-2], count, block, count, block).sum((-1, -3))
+    rows, columns = (count // block for count in planes.shape[-2:])
+    top, left = (count % block // 2 for count in planes.shape[-2:])
+    kept = planes[..., top : top + rows * block, left : left + columns * block]
+    return kept.reshape(*kept.shape[:-2], rows, block, columns, block).sum((-1, -3))

@@ -21,7 +21,7 @@ from opticaldr.calibration.rig import Rig
 from opticaldr.calibration.session import Arrays, Session
 from opticaldr.errors import Refusal
 from opticaldr.hardware.as_built import BuildErrors
-from opticaldr.hardware.cameras.simulated import spot_radius
+from opticaldr.hardware.cameras.simulated import spot_reach
 from opticaldr.hardware.rig import RigSpec
 from opticaldr.models.optics import Optic, OpticsSpec
 from opticaldr.models.optics.geometry import ON_AXIS, Field
@@ -76,8 +76,8 @@ def measure(
     done = 0
     with _kept(session, lambda: done), Rig(rig, design=design, seed=seed) as bench:
         depths = capture.planned_depths(plan, design.spec, bench.reach)
-        side = window_side(design, depths)
-        fields = field_grid(plan.fields, design.spec, side)
+        shape = window_shape(design, depths)
+        fields = field_grid(plan.fields, design.spec, shape)
         places = [(field, float(depth)) for field in fields for depth in depths]
         total = 4 + len(places)
         progress("measure", 0, total)
@@ -98,10 +98,10 @@ def measure(
             return arrays
 
         def spot(name: str, field: Field, depth: float) -> Arrays:
-            return take(name, lambda: capture.spot(bench, plan, depth, side), (field, depth))
+            return take(name, lambda: capture.spot(bench, plan, depth, shape), (field, depth))
 
         first = places[0]
-        seen = take("look", lambda: look(bench, first[1], side), first)
+        seen = take("look", lambda: look(bench, first[1], (max(shape), max(shape))), first)
         judge(seen, design, others, exposure=capture.LONG, gain=capture.HIGH_GAIN)
         dark = take("dark", lambda: capture.dark(bench, plan), first)
         flat = take("flat", lambda: capture.flat(bench, plan), first)
@@ -114,14 +114,20 @@ def measure(
     return Measured(sensor, spots, again, depths, fields, hidden)
 
 
-def window_side(design: Optic, depths: NDArray[np.float64]) -> int:
-    """Raw pixels of a window, a multiple of four, that holds the designed spot at every depth with room to spare."""
-    radius = max(spot_radius(design, float(depth)) for depth in depths)
-    limit = min(design.spec.sensor.shape) // 4 * 4
-    return min(int(np.ceil(2.2 * radius / 4)) * 4, limit)
+def window_shape(design: Optic, depths: NDArray[np.float64]) -> tuple[int, int]:
+    """Rows and columns of a window, multiples of four, that holds the designed spot at every depth.
+
+    It has room to spare for a build that is turned or spreads a little wider.
+    """
+    reach = np.max([spot_reach(design, float(depth)) for depth in depths], axis=0)
+    rows, columns = (
+        min(int(np.ceil(side / 4)) * 4, limit // 4 * 4)
+        for side, limit in zip(2 * reach + 0.2 * reach.max(), design.spec.sensor.shape, strict=True)
+    )
+    return rows, columns
 
 
-def field_grid(count: int, spec: OpticsSpec, side: int) -> list[Field]:
+def field_grid(count: int, spec: OpticsSpec, shape: tuple[int, int]) -> list[Field]:
     """Tangents (x, y) of 1, 5 (corners) or 9 (a 3 × 3 grid) field angles, the axis first, as far out as windows fit.
 
     Raises:
@@ -131,11 +137,11 @@ def field_grid(count: int, spec: OpticsSpec, side: int) -> list[Field]:
         return [ON_AXIS]
     reach = [
         ((extent - side) / 2 - _MARGIN) * spec.sensor.pitch / spec.sensor_distance
-        for extent in spec.sensor.shape
+        for extent, side in zip(spec.sensor.shape, shape, strict=True)
     ]
     if min(reach) <= 0:
         raise Refusal(
-            f"the spot's window of {side} pixels leaves no room off axis on {spec.sensor.shape} pixels",
+            f"the spot's window of {shape} pixels leaves no room off axis on {spec.sensor.shape} pixels",
             "measure on axis alone: --fields 1",
         )
     grid = [(x * reach[1], y * reach[0]) for y in (-1, 0, 1) for x in (-1, 0, 1) if (x, y) != (0, 0)]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from opticaldr.models.optics.geometry import centred
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def pixel_integrals(
     pixels: int, samples: int, spacing: float, offset: float = 0.0, blur: float = 0.0
 ) -> NDArray[np.float32]:
@@ -26,8 +26,10 @@ def pixel_integrals(
         offset: where the samples' centre lies, in pixels.
         blur: standard deviation of a Gaussian that the light is spread by before, in pixels.
     """
-    frequency = np.fft.fftfreq(samples, spacing)  # cycles a pixel
-    seen = np.exp(2j * np.pi * np.outer(centred(pixels, 1.0), frequency)) * np.sinc(frequency)
-    seen *= np.exp(-2 * (np.pi * blur * frequency) ** 2)
-    given = np.exp(-2j * np.pi * np.outer(frequency, centred(samples, spacing) + offset))
-    return ((seen @ given).real / (samples * spacing)).astype(np.float32)
+    frequency = np.fft.rfftfreq(samples, spacing)  # cycles a pixel
+    passed = np.sinc(frequency) * np.exp(-2 * (np.pi * blur * frequency) ** 2)
+    passed[1 : (samples + 1) // 2] *= 2  # for the negative frequencies
+    seen = 2 * np.pi * np.outer(centred(pixels, 1.0), frequency)
+    given = 2 * np.pi * np.outer(frequency, centred(samples, spacing) + offset)
+    integral = (np.cos(seen) * passed) @ np.cos(given) + (np.sin(seen) * passed) @ np.sin(given)
+    return (integral / (samples * spacing)).astype(np.float32)

@@ -184,11 +184,15 @@ class SimulatedCamera:
     def _image(self, subject: Subject) -> NDArray[np.float32]:
         """Fractions of full well in the nominal exposure, at raw pixels behind their filters [y, x]."""
         optic, spec = self._optic, self._optic.spec
-        side = 2 * (spot_radius(optic, subject.depth) // spec.sensor.binning) + 3
-        shape = (min(side, spec.sensor.binned_shape[0]), min(side, spec.sensor.binned_shape[1]))
+        rows, columns = (
+            min(2 * (reach // spec.sensor.binning) + 3, most)
+            for reach, most in zip(spot_reach(optic, subject.depth), spec.sensor.binned_shape, strict=True)
+        )
         kernel = self._once(
             ("subject", id(optic), subject.depth),
-            lambda: psf_bank(optic.height.astype(np.float32), spec, [subject.depth], shape=shape)[0],
+            lambda: psf_bank(optic.height.astype(np.float32), spec, [subject.depth], shape=(rows, columns))[
+                0
+            ],
         )
         ideal = np.moveaxis(np.asarray(subject.radiance, dtype=np.float32), -1, 0)
         blurred = np.maximum(form_image(ideal, kernel), 0)
@@ -205,17 +209,17 @@ class SimulatedCamera:
         return self._remembered[1]
 
 
-def spot_radius(optic: Optic, depth: float) -> int:
-    """Raw pixels from the chief ray within which the light of a point at `depth` falls, but for a thousandth.
+def spot_reach(optic: Optic, depth: float) -> tuple[int, int]:
+    """Rows and columns from the chief ray within which the light of a point at `depth` falls, but for a thousandth.
 
     Rays of geometrical optics, with a margin for diffraction.
     """
     spec = optic.spec
     index = spec.mask.material.index(min(spec.sensor.wavelengths))
     path = (index - 1) * optic.height + fixed_path(spec, *pupil_positions(spec), depth, ON_AXIS)
-    slopes = np.abs(np.gradient(path, spec.pupil.pitch)).max(axis=0)
-    reach = float(np.quantile(slopes[pupil_mask(spec)], 0.999)) * spec.sensor_distance
-    return int(np.ceil(reach / spec.sensor.pitch)) + _MARGIN
+    slopes = np.abs(np.gradient(path, spec.pupil.pitch))[:, pupil_mask(spec)]
+    down, across = np.quantile(slopes, 0.999, axis=1) * spec.sensor_distance / spec.sensor.pitch
+    return int(np.ceil(down)) + _MARGIN, int(np.ceil(across)) + _MARGIN
 
 
 def electrons_per_joule(spec: OpticsSpec) -> NDArray[np.float64]:
@@ -238,7 +242,10 @@ def point_response(
     """
     spec = optic.spec
     sensor, fine = spec.sensor, _SUBPIXELS
-    side = min(2 * spot_radius(optic, depth), *sensor.shape) // 2 * 2
+    rows, columns = (
+        min(2 * reach, most) // 2 * 2
+        for reach, most in zip(spot_reach(optic, depth), sensor.shape, strict=True)
+    )
     fine_sensor = sensor.model_copy(update={"pitch": sensor.pitch / fine})
     field = (offset[0] / depth, offset[1] / depth)
     spectrum = psf(
@@ -247,7 +254,7 @@ def point_response(
         sensor.wavelengths,
         depth,
         field=field,
-        shape=(side * fine, side * fine),
+        shape=(rows * fine, columns * fine),
         binned=False,
         integrated=False,
     )
@@ -260,14 +267,15 @@ def point_response(
     chief = np.array(field) * spec.sensor_distance / sensor.pitch
     whole = np.round(chief).astype(int)
     across, down = (
-        pixel_integrals(side, side * fine, 1 / fine, offset) for offset in (chief - whole).tolist()
+        pixel_integrals(count, count * fine, 1 / fine, offset)
+        for count, offset in zip((columns, rows), (chief - whole).tolist(), strict=True)
     )
     window = np.maximum(down @ spot @ across.T, 0)
-    rows, columns = sensor.shape
-    light = np.zeros((3, rows, columns), dtype=np.float32)
-    top, left = (rows - side) // 2 + int(whole[1]), (columns - side) // 2 + int(whole[0])
-    y = slice(max(0, -top), max(0, min(side, rows - top)))
-    x = slice(max(0, -left), max(0, min(side, columns - left)))
+    height, width = sensor.shape
+    light = np.zeros((3, height, width), dtype=np.float32)
+    top, left = (height - rows) // 2 + int(whole[1]), (width - columns) // 2 + int(whole[0])
+    y = slice(max(0, -top), max(0, min(rows, height - top)))
+    x = slice(max(0, -left), max(0, min(columns, width - left)))
     light[:, max(0, top) : top + y.stop, max(0, left) : left + x.stop] = window[:, y, x]
     solid_angle = (np.pi / 4 if spec.pupil.shape == "circle" else 1) * (spec.pupil.diameter / depth) ** 2
     light *= (electrons_per_joule(spec) * solid_angle)[:, None, None].astype(np.float32)

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from opticaldr.artefacts import create, open_artefact
-from opticaldr.calibration import Plan, calibrate, capture
+from opticaldr.calibration import capture
+from opticaldr.calibration.calibrate import calibrate
+from opticaldr.calibration.capture import Plan
 from opticaldr.calibration.check import check
 from opticaldr.calibration.fit import wavefront_difference
 from opticaldr.calibration.measure import measure
@@ -27,11 +29,11 @@ def test_an_interrupted_session_goes_on_where_it_stopped(small, tmp_path, monkey
     rig, taken = load_rig("simulated"), []
     spot = capture.spot
 
-    def pulled_plug(bench, plan, depth, side):
+    def pulled_plug(bench, plan, depth, shape):
         taken.append("spot")
         if len(taken) == 3:
             raise KeyboardInterrupt
-        return spot(bench, plan, depth, side)
+        return spot(bench, plan, depth, shape)
 
     monkeypatch.setattr(capture, "spot", pulled_plug)
     with pytest.raises(KeyboardInterrupt):
@@ -57,11 +59,11 @@ def test_a_part_that_goes_away_costs_one_measurement(small, tmp_path, monkeypatc
     rig, spot, calls = load_rig("simulated"), capture.spot, []
     plan = QUICK.model_copy(update={"depths": 2})
 
-    def broken(bench, plan, depth, side):
+    def broken(bench, plan, depth, shape):
         calls.append(depth)
         if len(calls) == 3:
             cut(bench)
-        return spot(bench, plan, depth, side)
+        return spot(bench, plan, depth, shape)
 
     monkeypatch.setattr(capture, "spot", broken)
     with pytest.raises(Refusal, match=said) as refused:
@@ -87,7 +89,7 @@ def test_a_source_that_does_not_shine_is_said_within_a_minute(small):
         rig.world.source_full_intensity = 0.0
         began = rig.world.now
         with pytest.raises(Refusal, match="not seen"):
-            capture.spot(rig, QUICK, 0.5, 96)
+            capture.spot(rig, QUICK, 0.5, (96, 96))
         assert rig.world.now - began < 60
 
 

@@ -38,7 +38,7 @@ def first_minute(design: Optic, optic: Optic | None = None, others=(), **fault) 
         began = rig.world.now
         try:
             rig.go_to(0.4)
-            judge(look(rig, 0.4, SIDE), design, others, exposure=capture.LONG, gain=capture.HIGH_GAIN)
+            judge(look(rig, 0.4, (SIDE, SIDE)), design, others, exposure=capture.LONG, gain=capture.HIGH_GAIN)
         finally:
             assert rig.world.now - began < 60
 
@@ -96,10 +96,10 @@ def test_a_source_that_is_too_bright_wants_a_grey_filter(design):
 def test_the_field_grid_keeps_windows_on_the_sensor(design):
     sensor = design.spec.sensor
     for count in (1, 5, 9):
-        fields = field_grid(count, design.spec, SIDE)
+        fields = field_grid(count, design.spec, (SIDE, SIDE))
         assert (len(fields), fields[0]) == (count, (0.0, 0.0))
         reach = np.abs(fields).max() * design.spec.sensor_distance / sensor.pitch + SIDE / 2
         assert reach <= sensor.shape[0] / 2
     with pytest.raises(Refusal, match="--fields 1"):
-        field_grid(9, design.spec, 890)
+        field_grid(9, design.spec, (96, 890))
     assert Plan().fields == 1

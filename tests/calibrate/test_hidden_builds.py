@@ -51,13 +51,13 @@ def find(design: Optic, seed: int, decibel: float, side: int) -> Outcome:
     truth, place = build(design, errors), tuple(rng.uniform(-150e-6, 150e-6, 2))
     looks = [seen(truth, errors, depth, place, side, 10 ** (decibel / 10), rng) for depth in DEPTHS]
     kept = [i for i in range(len(DEPTHS)) if i not in HELD_OUT]
-    views = [View(depth, side) for depth in DEPTHS]
+    views = [View(depth, (side, side)) for depth in DEPTHS]
     found = fit_as_built(
         design, [views[i] for i in kept], [looks[i][1] for i in kept], tolerances=Tolerances()
     )
     line = np.polynomial.polynomial.polyfit(1 / np.array(DEPTHS)[kept], found.state.shifts, 1)
     shifts = np.polynomial.polynomial.polyval(1 / np.array(DEPTHS), line).T
-    predicted = BuiltOptic(Plate.of(design), State(found.state.shared, shifts), side)
+    predicted = BuiltOptic(Plate.of(design), State(found.state.shared, shifts), (side, side))
     likeness = [mosaic_ncc(looks[i][0], predicted.mosaic(i, view)) for i, view in enumerate(views)]
     bench = [errors.spacing, errors.aperture, errors.source]
     hidden = np.array([*errors.decentre, errors.rotation, *bench, *errors.form.values()])

@@ -252,7 +252,7 @@ def test_a_bracket_tells_the_exposures_that_the_sensor_rounded_to(design, pi):
     rig = Rig(real(), design=design, seed=1)
     pi(rig)
     with rig:
-        found = capture.spot(rig, capture.Plan(exposures=2, frames=1), 0.6, 256)
+        found = capture.spot(rig, capture.Plan(exposures=2, frames=1), 0.6, (256, 256))
     rows = found["exposures"] / 14.8e-6
     assert rows == pytest.approx(np.round(rows), abs=0.1)
     assert found["light"].max() > 300
