@@ -22,6 +22,7 @@ from opticaldr.models.training.camera import Camera
 from opticaldr.models.training.config import SubjectsConfig
 from opticaldr.models.training.crew import crew
 from opticaldr.models.training.lens import Lens
+from opticaldr.models.training.opponents import Opponents
 from opticaldr.models.training.pool import film
 
 BATCH = 48
@@ -41,7 +42,8 @@ def medians(steps: dict[str, Callable[[], None]], repeats: int = 9) -> dict[str,
 
 
 def step_times(name: str) -> dict[str, float]:
-    """Seconds of a training step with lens and sensor in it, of one on frames captured before, and of loading."""
+    """Seconds of a step of the network on frames captured before, behind a lens that stands still, and behind one that
+    moves; of what the opponents add to a step of the lens stage; and of loading."""
     spec = preset("clinic")
     torch.manual_seed(0)
     modes = range(4, spec.mask.modes + 1)
@@ -49,7 +51,9 @@ def step_times(name: str) -> dict[str, float]:
     network = frame_network(name, len(FACTORS), 112).train()
     pool = film(range(8), SubjectsConfig(depths=DEPTHS), spec, 0)
     scenes, truth = torch.rand(BATCH, 3, 112, 112), torch.randn(BATCH, len(FACTORS))
-    view = torch.arange(BATCH) % len(DEPTHS)
+    view, people = torch.arange(BATCH) % len(DEPTHS), torch.arange(BATCH) % 16
+    landmarks = pool.landmarks[torch.arange(BATCH) % len(pool), 0]
+    opponents = Opponents(2, 8, 1e-4)
     optimiser = torch.optim.Adam([*network.parameters(), *lens.parameters()], 1e-4)
 
     def learn(frames: torch.Tensor) -> None:
@@ -57,15 +61,29 @@ def step_times(name: str) -> dict[str, float]:
         (network.factors(network(frames)) - truth).square().mean().backward()
         optimiser.step()
 
-    def through_the_lens() -> None:
-        bank = torch.stack([lens.psf(depth) for depth in range(len(DEPTHS))])
+    def bank() -> torch.Tensor:
+        return torch.stack([lens.psf(depth) for depth in range(len(DEPTHS))])
+
+    def behind(bank: torch.Tensor) -> None:
         learn(Camera(bank, spec.sensor).capture(scenes, view))
+
+    still = bank().detach()
+
+    def oppose() -> None:
+        opponents.study(scenes, landmarks, people, torch.arange(BATCH))
+        opponents.learn()
 
     def load() -> None:
         pool.draw(torch.randint(len(pool), (BATCH,)))
 
     return medians(
-        {"with optics": through_the_lens, "captured before": lambda: learn(scenes), "loading": load}
+        {
+            "captured before": lambda: learn(scenes),
+            "standing still": lambda: behind(still),
+            "moving": lambda: behind(bank()),
+            "opponents": oppose,
+            "loading": load,
+        }
     )
 
 
@@ -135,12 +153,20 @@ def figures() -> list[Figure]:
     measured = []
     for name in ("compact", "sanet"):
         taken = step_times(name)
-        share = 100 * (1 - taken["captured before"] / taken["with optics"])
-        loading = 100 * taken["loading"] / taken["with optics"]
         goal = 20 if name == "compact" else None
+        before, moving = taken["captured before"], taken["moving"]
+        shares = {
+            "lens standing still": 1 - before / taken["standing still"],
+            "lens moving": 1 - before / moving,
+            "lens moving, opponents in the step": (moving - before) / (moving + taken["opponents"]),
+        }
         measured += [
-            Figure(f"{name}: optics and sensor in a training step", share, "%", goal, peer="captured before"),
-            Figure(f"{name}: training, 112 × 112", BATCH / taken["with optics"], "image/s", better="higher"),
+            Figure(f"{name}: optics and sensor, {when}", 100 * share, "%", goal, peer="captured before")
+            for when, share in shares.items()
+        ]
+        loading = 100 * taken["loading"] / moving
+        measured += [
+            Figure(f"{name}: training, 112 × 112", BATCH / moving, "image/s", better="higher"),
             Figure(f"{name}: loading a batch of simulated subjects", loading, "%", 100, peer="the step"),
         ]
     measured.append(

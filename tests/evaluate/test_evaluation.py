@@ -108,6 +108,18 @@ def test_every_control_is_there_with_its_utility_beside_the_lens(found):
         assert abs(match["control"][0] - value) == min(abs(u - value) for u in match["tried"].values())
 
 
+def test_the_error_of_the_score_stands_beside_every_control_and_the_constant(found):
+    study = found.json("metrics.json")["studies"][0]
+    scores = {name: optic["score"] for name, optic in study["optics"].items() if optic["score"]}
+    assert set(scores) == {"design", "clean", *study["matches"]}
+    assert len({score["constant_mae"][0] for score in scores.values()}) == 1
+    for score in scores.values():
+        value, low, high = score["mae_above_lens"]
+        assert low <= value <= high
+        assert value == pytest.approx(score["mae"][0] - scores["design"]["mae"][0], abs=1e-6)
+    assert "score error" in found.file("report.html").read_text()
+
+
 def test_networks_of_the_artefact_are_judged_beside_the_constant_predictor(found):
     figures = found.json("metrics.json")["depression"]
     assert set(figures) == {"mae", "rmse", "ccc", "constant_mae", "mae_reduction"}

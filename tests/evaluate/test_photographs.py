@@ -63,6 +63,16 @@ def test_pictures_of_different_sizes_are_brought_to_their_place_by_given_landmar
     check_repeated(faces)
 
 
+def test_smiles_are_known_where_the_name_of_every_picture_tells(album):
+    assert photographed_faces(album, [60.0], seed=0).factors == {}
+    for person in album.glob("person*"):
+        (person / "0.png").rename(person / "neutral.png")
+        (person / "1.png").rename(person / "Smile_2.png")
+    (album / "landmarks.csv").unlink()
+    faces = photographed_faces(album, [60.0], seed=0)
+    assert sorted(faces.factors["smile"].tolist()) == [0, 0, 1, 1]
+
+
 @pytest.mark.parametrize("row", ["person0/0.png, 1, 2, 3", "person0/0.png" + ", 5" * 10, "a, b" + ", 1" * 9])
 def test_a_row_that_is_not_five_points_is_refused_by_its_number(album, row):
     (album / "landmarks.csv").write_text("# comment\n" + row + "\n")

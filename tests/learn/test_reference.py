@@ -9,6 +9,7 @@ from opticaldr.artefacts import open_artefact
 from opticaldr.models.networks import load_networks
 from opticaldr.models.optics import Optic, check_sampling, pupil_mask, zernike_height
 from opticaldr.models.training.config import DesignConfig, load_config
+from opticaldr.models.training.lens import unlearned
 
 CLINIC = Path(__file__).parents[2] / "examples" / "clinic"
 
@@ -28,6 +29,15 @@ def test_it_is_small_and_what_its_own_config_and_coefficients_say():
     assert np.ptp(difference) < 1e-11  # float32 keeps picometres
     assert np.ptp(surface) <= 1.01 * optic.spec.mask.max_sag
     load_networks(design.file("networks.safetensors"), optic.spec.sensor.binned_shape[0])
+
+
+def test_it_began_as_the_fan_that_an_ablation_sets_beside_it():
+    design = open_artefact(CLINIC / "design", kind="design")
+    start = unlearned(load_config(DesignConfig, design.file("config.toml")))
+    noll = design.json("zernike.json")["noll"]
+    assert set(start) == {int(j) for j in noll}
+    before, after = np.array(list(start.values())), np.array([noll[str(j)] for j in start])
+    assert 0.02 < np.linalg.norm(after - before) / np.linalg.norm(before) < 0.5
 
 
 @pytest.mark.slow
