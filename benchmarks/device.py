@@ -76,6 +76,7 @@ from opticaldr.artefacts.bundle import SPEC, BundleSpec
 from opticaldr.device import confinement
 from opticaldr.device.estimator import Estimator
 from opticaldr.device.eye import RING_SLOTS
+from opticaldr.device.housing import Housing
 from opticaldr.device.interlock import InterlockWatch
 from opticaldr.device.mouth import Mouth
 from opticaldr.device.orders import Orders
@@ -87,8 +88,13 @@ from opticaldr.hardware.cameras import RawFrame
 path, frames, threads, confined = Path(sys.argv[1]), *map(int, sys.argv[2:])
 bundle = open_artefact(path, kind="bundle")
 spec = BundleSpec.model_validate_json(bundle.file(SPEC).read_bytes())
-with open_rig(bundle, spec, "simulated", "simulated:0") as rig, rig.camera as camera:
+with (
+    open_rig(bundle, spec, "simulated", "simulated:0") as rig,
+    rig.camera as camera,
+    Housing(rig.board, spec) as housing,
+):
     camera.capture()
+    housing.open()
     kept = [camera.capture() for _ in range(8)]
 
 class Replay:
@@ -106,7 +112,7 @@ orders = Orders(bundle=path, key="0" * 64, pipe=writing, interval=1)
 sight = Sight(replay, estimator, InterlockWatch.of(bundle, spec), ring, Mouth(orders))
 raw, out = kept[0].raw, os.dup(1)
 watch = InterlockWatch.of(bundle, spec)
-superpixels = estimator.understand(raw)[1]
+superpixels = estimator.understand(raw)[1].copy()
 for _ in range(20):
     sight.look(); estimator.understand(raw); watch.look(superpixels)
 if confined:
@@ -123,6 +129,7 @@ for _ in range(frames):
     start = time.process_time()
     watch.look(superpixels)
     interlock.append(time.process_time() - start)
+assert not sight.count.dropped
 times = {"whole": whole, "bare": bare, "interlock": interlock, "wall": wall}
 os.write(out, json.dumps(times).encode())
 os._exit(0)

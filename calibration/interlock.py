@@ -9,7 +9,7 @@ too plain, counts as doubt, and doubt as absent.
 It tells optics apart, not intentions: a blurred print held before a bare sensor passes.
 """
 
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import scipy.fft
@@ -19,7 +19,7 @@ from opticaldr.artefacts.bundle import Interlock
 from opticaldr.errors import Refusal
 from opticaldr.models.optics import SensorSpec
 
-Spectrum = NDArray[np.float64]
+FloatArray = NDArray[np.float64]
 Verdict = Literal["in place", "absent", "doubt"]
 
 LIMITS = (0.02, 0.03, 0.05, 0.08, 0.12, 0.2)
@@ -54,6 +54,20 @@ def stop_band(bank: NDArray[Any], shape: tuple[int, int], limit: float) -> NDArr
     return np.asarray(band)
 
 
+class Spectrum(NamedTuple):
+    """Where the energy of a frame lies.
+
+    Attributes:
+        power: squared real and imaginary parts of the ``rfft2`` side by side, ``[y, 2 (x // 2 + 1)]``.
+        noise: what is expected in the sum of each two of them.
+        total: energy of all frequencies less their noise.
+    """
+
+    power: NDArray[np.float32]
+    noise: float
+    total: float
+
+
 class StopBand:
     """The statistic for frames of one shape, with everything that does not depend on the frame worked out.
 
@@ -68,6 +82,7 @@ class StopBand:
         twice = _multiplicity(columns)
         window = np.outer(*(np.hanning(side + 2)[1:-1] for side in shape))
         self._interlock = interlock
+        self._grey = np.zeros(shape, np.float32)
         self._window = window.astype(np.float32)
         self._mean_weights = (window / window.sum()).astype(np.float32).ravel()
         self._energy_weights = (window**2).astype(np.float32).ravel()
@@ -88,43 +103,39 @@ class StopBand:
         """The stop band of PSFs at superpixels ``[..., y, x]``, for frames of ``shape``."""
         return cls(stop_band(bank, shape, interlock.transfer_limit), interlock, shape[1])
 
-    def fraction(self, frame: NDArray[Any]) -> tuple[float, float]:
-        """Fraction of a frame's spectral energy in the stop band, all colours added up, and how certain it is.
+    def spectrum(self, frame: NDArray[Any]) -> Spectrum:
+        """The spectrum of a frame's grey without its mean, under a Hann window.
 
         Args:
             frame: superpixels, linear RGB in fractions of full scale, ``[3, y, x]``.
+        """
+        frame, grey = np.asarray(frame, np.float32), self._grey
+        light = np.maximum(frame.reshape(3, -1) @ self._energy_weights, 0)
+        noise = float(self._gains @ light) + self._dark_noise
+        np.add(frame[0], frame[1], out=grey)
+        grey += frame[2]
+        grey -= self._mean_weights @ grey.ravel()
+        grey *= self._window
+        power = scipy.fft.rfft2(grey).view(np.float32)
+        np.square(power, out=power)
+        total = grey.size * (float(np.vdot(grey, grey)) - noise)  # Parseval
+        grey.fill(0)
+        return Spectrum(power, noise, total)
+
+    def fraction(self, spectrum: Spectrum) -> tuple[float, float]:
+        """Fraction of a frame's spectral energy in the stop band, all colours added up, and how certain it is.
 
         Returns:
             The fraction (mean and expected noise taken off; a little below zero at times) and the contrast:
             the frame's energy over the standard deviation of the noise energy in the band.
         """
-        spectrum, noise, total = self.spectrum(frame)
-        stopped = float(np.vdot(spectrum, self._stopped)) - noise * self._stopped_frequencies
+        noise, total = spectrum.noise, spectrum.total
+        stopped = float(np.vdot(spectrum.power, self._stopped)) - noise * self._stopped_frequencies
         return stopped / max(total, 1e-30), total / (noise * self._spread)
-
-    def spectrum(self, frame: NDArray[Any]) -> tuple[NDArray[np.float32], float, float]:
-        """Power of a frame's grey without its mean, under a Hann window.
-
-        Args:
-            frame: superpixels, linear RGB in fractions of full scale, ``[3, y, x]``.
-
-        Returns:
-            The squared real and imaginary parts of its ``rfft2`` side by side, the noise expected in their sum,
-            and the energy of all frequencies less their noise.
-        """
-        frame = np.asarray(frame, np.float32)
-        light = np.maximum(frame.reshape(3, -1) @ self._energy_weights, 0)
-        noise = float(self._gains @ light) + self._dark_noise
-        grey = frame[0] + frame[1] + frame[2]
-        grey -= self._mean_weights @ grey.ravel()
-        grey *= self._window
-        spectrum = scipy.fft.rfft2(grey).view(np.float32)
-        np.square(spectrum, out=spectrum)
-        return spectrum, noise, grey.size * (float(np.vdot(grey, grey)) - noise)  # Parseval
 
     def judge(self, frame: NDArray[Any]) -> Verdict:
         """Whether a frame ``[3, y, x]`` was taken through the calibrated mask."""
-        fraction, contrast = self.fraction(frame)
+        fraction, contrast = self.fraction(self.spectrum(frame))
         if not np.isfinite(fraction) or contrast < self._interlock.floor:
             return "doubt"
         return "in place" if fraction <= self._interlock.ceiling else "absent"
@@ -177,13 +188,13 @@ def derive_interlock(bank: NDArray[Any], sensor: SensorSpec) -> Interlock:
     )
 
 
-def _transfer(bank: NDArray[Any], shape: tuple[int, int]) -> Spectrum:
+def _transfer(bank: NDArray[Any], shape: tuple[int, int]) -> FloatArray:
     """Modulation transfer ``[..., y, x // 2 + 1]`` of PSFs on a frame's frequencies."""
     bank = np.asarray(bank, dtype=np.float64)
     return np.asarray(np.abs(np.fft.rfft2(bank, shape)) / bank.sum(axis=(-2, -1), keepdims=True))
 
 
-def _multiplicity(columns: int) -> Spectrum:
+def _multiplicity(columns: int) -> FloatArray:
     """How often each column of an ``rfft2`` stands for in the whole spectrum."""
     twice = np.full(columns // 2 + 1, 2.0)
     twice[0] = 1.0
@@ -192,7 +203,7 @@ def _multiplicity(columns: int) -> Spectrum:
     return twice
 
 
-def _overlap(side: int, binning: int) -> Spectrum:
+def _overlap(side: int, binning: int) -> FloatArray:
     """Fraction of raw pixel k that lies in superpixel j, ``[j, k]``, both centred on the origin."""
     reach = int(np.ceil((side / 2 - binning / 2) / binning)) if side > binning else 0
     centre = binning * np.arange(-reach, reach + 1)[:, None]

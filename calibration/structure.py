@@ -10,7 +10,7 @@ that against the same cells without structure, each cell's brightness left free:
 import numpy as np
 from numpy.typing import NDArray
 
-from opticaldr.calibration.interlock import StopBand
+from opticaldr.calibration.interlock import Spectrum
 
 RING, SECTORS, LOWEST = 4.0, 8, 3.0
 """Width of a cell in frequency, number of cells around, and the lowest frequency, in bins of the shorter side."""
@@ -27,33 +27,31 @@ class Structure:
     Args:
         bank: PSFs at superpixels, ``[depth, field, colour, y, x]``.
         shape: rows and columns of a frame.
-        band: gives the frame's spectrum and its noise.
     """
 
-    def __init__(self, bank: NDArray[np.float64], shape: tuple[int, int], band: StopBand) -> None:
-        self._band = band
+    def __init__(self, bank: NDArray[np.float64], shape: tuple[int, int]) -> None:
         cells, radius = _cells(shape)
         self._bins = np.concatenate(cells)
         counts = np.array([len(cell) for cell in cells])
         self._starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-        self._counts = counts
+        self._counts = counts.astype(np.float32)
         self._cell = np.repeat(np.arange(len(cells)), counts)
         scene = radius.ravel()[self._bins] ** -2
         self._plain = self._relative(scene)
         self._calibrated = np.stack([self._relative(scene * seen[self._bins]) for seen in _seen(bank, shape)])
 
-    def agreement(self, frame: NDArray[np.float32]) -> float:
+    def agreement(self, spectrum: Spectrum) -> float:
         """How well a frame agrees with the calibrated mask, at the depth at which it does best.
 
         Args:
-            frame: superpixels, linear RGB in fractions of full scale, ``[3, y, x]``.
+            spectrum: of the frame.
 
         Returns:
             The log-likelihood ratio in units of what the calibrated mask makes expect: about 1 through it, below 0
             if an even blur explains the frame better; NaN if the frame says too little.
         """
-        spectrum, noise, _ = self._band.spectrum(frame)
-        pairs = spectrum.reshape(-1, 2)[self._bins]
+        noise = np.float32(spectrum.noise)
+        pairs = spectrum.power.reshape(-1, 2)[self._bins]
         power = pairs[:, 0] + pairs[:, 1]
         level = np.add.reduceat(power, self._starts) / self._counts
         bright = (level > BRIGHT * noise)[self._cell]

@@ -74,8 +74,8 @@ def calibrate(
         _check(known, rig, seed, as_json)
         return
     from opticaldr.artefacts import open_artefact
-    from opticaldr.calibration import Plan
-    from opticaldr.calibration import calibrate as run
+    from opticaldr.calibration.calibrate import calibrate as run
+    from opticaldr.calibration.capture import Plan
     from opticaldr.calibration.first_look import Candidate
     from opticaldr.cli.console import progress_bar, tell
     from opticaldr.hardware.rig import load_rig

@@ -107,7 +107,7 @@ def take_steps(
         return fabricate(made["design"], PROCESS, place, parts=PARTS, seed=seed, progress=progress)
 
     def calibration(place: Path) -> "Artefact":
-        from opticaldr.calibration import calibrate
+        from opticaldr.calibration.calibrate import calibrate
         from opticaldr.hardware.rig import load_rig
 
         return calibrate(made["design"], load_rig("simulated"), place, seed=seed, progress=progress)

@@ -35,12 +35,11 @@ class Estimator:
     def __init__(self, bundle: Artefact, spec: BundleSpec, *, threads: int = 1) -> None:
         self._frame = _session(bundle, spec.frame_graph, threads)
         self._head = _session(bundle, HEAD_GRAPH, threads)
-        self._frame_input = self._frame.get_inputs()[0].name
-        self._kind = self._frame.get_inputs()[0].type
-        self._head_input = self._head.get_inputs()[0].name
+        self._taken, self._head_input = self._frame.get_inputs()[0], self._head.get_inputs()[0].name
         self.window: FloatArray = np.zeros((spec.window.frames, spec.embedding), np.float32)
         blank = np.full((spec.camera.rows, spec.camera.columns), int(spec.camera.black_level), np.uint16)
         try:
+            self._bind()
             embedding, _ = self.understand(blank)
             self.estimate(self.window)
         except Exception as error:  # the runtime has exceptions of its own, one for every kind of mismatch
@@ -57,15 +56,27 @@ class Estimator:
 
     def understand(self, raw: NDArray[np.uint16]) -> tuple[FloatArray, FloatArray]:
         """Embedding ``[e]`` and superpixels ``[3, y, x]`` (linear RGB, fractions of full scale) of a raw
-        frame."""
-        fed = {self._frame_input: as_taken(raw, self._kind)}
-        embedding, superpixels = self._frame.run(["embedding", "superpixels"], fed)
-        return embedding, superpixels
+        frame. Both are overwritten by the next; the caller wipes them."""
+        self._frame_io.bind_ortvalue_input(self._taken.name, self._as_value(as_taken(raw, self._taken.type)))
+        self._frame.run_with_iobinding(self._frame_io)
+        return self._embedding, self._superpixels
 
     def estimate(self, window: FloatArray) -> tuple[float, float]:
         """BDI-II estimate and its standard deviation from embeddings ``[t, e]``, oldest first."""
         mean, sigma = self._head.run(["mean", "sigma"], {self._head_input: window})
         return float(mean), float(sigma)
+
+    def _bind(self) -> None:
+        """Let the runtime write what it makes of frames into the same two arrays every time."""
+        from onnxruntime import OrtValue
+
+        shapes = {output.name: output.shape for output in self._frame.get_outputs()}
+        self._as_value, self._frame_io = OrtValue.ortvalue_from_numpy, self._frame.io_binding()
+        self._embedding, self._superpixels = (
+            np.zeros(shapes[name], np.float32) for name in ("embedding", "superpixels")
+        )
+        for name, array in (("embedding", self._embedding), ("superpixels", self._superpixels)):
+            self._frame_io.bind_ortvalue_output(name, self._as_value(array))
 
 
 def _session(bundle: Artefact, name: str, threads: int) -> Any:

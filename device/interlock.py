@@ -70,12 +70,13 @@ class InterlockWatch:
             bank = superpixel_bank(stored["psf"], spec.camera.binning)
         shape = spec.camera.rows // spec.camera.binning, spec.camera.columns // spec.camera.binning
         band = StopBand.of(bank, shape, spec.interlock)
-        return cls(spec.interlock, band, Structure(bank, shape, band))
+        return cls(spec.interlock, band, Structure(bank, shape))
 
     def look(self, superpixels: NDArray[np.float32]) -> Verdict:
         """Judge one frame, linear RGB ``[3, y, x]``. What is not a number cannot be judged: it fails
         closed."""
-        fraction, contrast = self._band.fraction(superpixels)
+        spectrum = self._band.spectrum(superpixels)
+        fraction, contrast = self._band.fraction(spectrum)
         margin = fraction / self._interlock.ceiling
         judged = bool(np.isfinite(margin)) and contrast >= self._interlock.floor
         absent = judged and margin > 1
@@ -84,7 +85,7 @@ class InterlockWatch:
         self._tripped = self._tripped or self._absent >= PATIENCE
         if judged and not absent:
             if self._frames % STRIDE == 0:
-                self._weigh(self._structure.agreement(superpixels))
+                self._weigh(self._structure.agreement(spectrum))
             self._frames += 1
         foreign = self._evidence >= EVIDENCE
         trusted = judged and not absent and not foreign and not self._tripped

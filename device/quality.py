@@ -29,14 +29,15 @@ class QualityWatch:
         """Flags of one frame: linear RGB in fractions of full scale, ``[3, y, x]``, sides of 8 and more."""
         flags = Quality(0)
         blocks = _block_means(superpixels)
-        level = float(blocks.mean())
+        level = float(blocks.sum()) / blocks.size
         if level < DARK:
             flags |= Quality.DARK
-        if np.count_nonzero(superpixels.max(axis=0) >= FULL_SCALE) > SATURATED * superpixels[0].size:
+        elif self._before is not None:
+            change = float(np.abs(blocks - self._before).sum()) / blocks.size
+            if change > MOVING * level:
+                flags |= Quality.MOVING
+        if superpixels.max() >= FULL_SCALE and _saturated(superpixels) > SATURATED:
             flags |= Quality.SATURATED
-        before = blocks if self._before is None else self._before
-        if Quality.DARK not in flags and float(np.abs(blocks - before).mean()) > MOVING * level:
-            flags |= Quality.MOVING
         self.forget()
         self._before = blocks
         return flags
@@ -48,10 +49,16 @@ class QualityWatch:
         self._before = None
 
 
+def _saturated(superpixels: NDArray[np.float32]) -> float:
+    """Fraction of superpixels that are at full scale in any colour."""
+    return float((superpixels >= FULL_SCALE).any(axis=0).mean())
+
+
 def _block_means(superpixels: NDArray[np.float32]) -> NDArray[np.float32]:
     """[3, y, x] to the means of 8 × 8 equal blocks; a remainder at the far edges is left out."""
-    down, across = (_averaging(side) for side in superpixels.shape[1:])
-    return np.asarray(down @ superpixels @ across.T, np.float32)
+    rows, columns = superpixels.shape[1:]
+    narrow = superpixels.reshape(-1, columns) @ _averaging(columns).T
+    return np.asarray(_averaging(rows) @ narrow.reshape(3, rows, _BLOCKS))
 
 
 @lru_cache

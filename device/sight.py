@@ -13,7 +13,7 @@ from opticaldr.device.interlock import InterlockWatch
 from opticaldr.device.mouth import Mouth
 from opticaldr.device.quality import QualityWatch
 from opticaldr.device.records import MAX_LATENCY, Event, Kind, Quality
-from opticaldr.device.ring import FrameRing
+from opticaldr.device.ring import FrameRing, erase
 from opticaldr.hardware.cameras import Camera
 
 NO_MARKS = Quality(0)
@@ -96,7 +96,7 @@ class Sight:
             self._flags = Quality.DOUBTFUL_OPTICS
         self._mention_doubt(verdict.blind)
         for array in (raw, embedding, superpixels):
-            array.fill(0)
+            erase(array)
         self.count.took(time.monotonic() - captured)
         return not verdict.tripped
 

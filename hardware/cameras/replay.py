@@ -15,7 +15,6 @@ from opticaldr.errors import Refusal
 from opticaldr.hardware.cameras.camera import CameraInfo, RawFrame
 from opticaldr.hardware.cameras.errors import FramesEnded, OutOfRange
 from opticaldr.hardware.cameras.recording import is_recording, read_recording
-from opticaldr.models.data.quiet import quiet_opencv
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 _ORDER = "RGGB"
@@ -137,6 +136,8 @@ def _pictures(source: Path) -> Iterator[tuple[float, NDArray[np.uint8]]]:
         return
     if not source.exists():
         raise Refusal(f"{source} does not exist", "check the path")
+    from opticaldr.models.data.quiet import quiet_opencv
+
     with quiet_opencv():
         video = cv2.VideoCapture(str(source))
     try:

@@ -39,7 +39,9 @@ def expose_raw(
     Returns:
         [..., y, x], whole numbers between 0 and ``sensor.white_level``, in the precision of `irradiance`.
     """
-    electrons = share_charge(mosaic(irradiance, sensor), sensor.crosstalk) * sensor.full_well
+    light = mosaic(irradiance, sensor)
+    del irradiance  # three times as large as the frame
+    electrons = share_charge(light, sensor.crosstalk) * sensor.full_well
     if fixed_pattern is not None:
         electrons = electrons * fixed_pattern
     electrons = electrons + dark_charge(sensor, exposure, temperature)
@@ -77,8 +79,14 @@ def expose(
 
 def mosaic(colours: Array, sensor: SensorSpec) -> Array:
     """[..., colour, y, x] seen through the Bayer filters: [..., y, x]."""
-    masks = like(bayer_masks(sensor.bayer, colours.shape[-2], colours.shape[-1]), colours)
-    return (colours * masks).sum(-3)
+    rows, columns = colours.shape[-2:]
+    cells = bayer_masks(sensor.bayer, 2, 2).astype(np.float32)
+    tiles = (rows + 1) // 2, (columns + 1) // 2
+    red, green, blue = (
+        colours[..., colour, :, :] * like(np.tile(cell, tiles)[:rows, :columns], colours)
+        for colour, cell in enumerate(cells)
+    )
+    return red + green + blue
 
 
 def bayer_masks(pattern: str, rows: int, columns: int) -> NDArray[np.float64]:
@@ -94,11 +102,11 @@ def share_charge(image: Array, crosstalk: float) -> Array:
     if crosstalk == 0:
         return image
     xp = array_api_compat.array_namespace(image)
-    up = xp.concat([image[..., :1, :], image[..., :-1, :]], axis=-2)
-    down = xp.concat([image[..., 1:, :], image[..., -1:, :]], axis=-2)
-    left = xp.concat([image[..., :, :1], image[..., :, :-1]], axis=-1)
-    right = xp.concat([image[..., :, 1:], image[..., :, -1:]], axis=-1)
-    return (1 - crosstalk) * image + crosstalk / 4 * (up + down + left + right)
+    around = xp.concat([image[..., :1, :], image[..., :-1, :]], axis=-2)  # from above, below, left, right
+    around = around + xp.concat([image[..., 1:, :], image[..., -1:, :]], axis=-2)
+    around = around + xp.concat([image[..., :, :1], image[..., :, :-1]], axis=-1)
+    around = around + xp.concat([image[..., :, 1:], image[..., :, -1:]], axis=-1)
+    return (1 - crosstalk) * image + crosstalk / 4 * around
 
 
 def _share_between_colours(irradiance: Array, sensor: SensorSpec) -> Array:
@@ -128,14 +136,15 @@ def read(electrons: Array, read_noise: float | Array, rng: np.random.Generator |
     if rng is None:
         return electrons
     mean = np.maximum(constant(electrons).astype(np.float64), 0)
-    shot = (rng.poisson(mean) - mean) / np.sqrt(np.maximum(mean, 1e-12))
+    shape = mean.shape
+    shot = rng.poisson(mean).astype(np.float64)
+    shot -= mean
+    shot /= np.sqrt(np.maximum(mean, 1e-12, out=mean), out=mean)
+    unit = like(shot, electrons)
+    del mean, shot  # raw frames are large, and eye is to stay small beside a simulated camera
     xp = array_api_compat.array_namespace(electrons)
-    spread = xp.sqrt(_clip(electrons, 1e-12, None))
-    return (
-        electrons
-        + spread * like(shot, electrons)
-        + read_noise * like(rng.standard_normal(mean.shape), electrons)
-    )
+    collected = electrons + xp.sqrt(_clip(electrons, 1e-12, None)) * unit
+    return collected + read_noise * like(rng.standard_normal(shape), electrons)
 
 
 def convert(electrons: Array, sensor: SensorSpec, gain: float) -> Array:

@@ -85,7 +85,7 @@ def frame(scene, masked=True, light=1.0, seed=0):
 def watch():
     interlock = derive_interlock(PSF, SENSOR)
     band = StopBand.of(PSF, SENSOR.binned_shape, interlock)
-    return InterlockWatch(interlock, band, Structure(PSF[None, None], SENSOR.binned_shape, band))
+    return InterlockWatch(interlock, band, Structure(PSF[None, None], SENSOR.binned_shape))
 
 
 def test_frames_through_the_mask_are_trusted(watch, faces):

@@ -61,7 +61,7 @@ def roc():
     }
     interlock = derive_interlock(banks["in place"], sensor)
     statistic = StopBand.of(banks["in place"], sensor.binned_shape, interlock)
-    structure = Structure(banks["in place"][:, None], sensor.binned_shape, statistic)
+    structure = Structure(banks["in place"][:, None], sensor.binned_shape)
     rng = np.random.default_rng(5)
     margins = {name: [] for name in banks}
     agreements = {name: [] for name in banks}
@@ -75,8 +75,9 @@ def roc():
                 image = np.maximum(form_image(np.ascontiguousarray(scene), psf.astype(np.float32)), 0)
                 for light in LIGHTS:
                     frame = expose(image * np.float32(light), sensor, rng=rng)
-                    fraction, contrast = statistic.fraction(frame)
-                    agreements[name].append(structure.agreement(frame))
+                    spectrum = statistic.spectrum(frame)
+                    fraction, contrast = statistic.fraction(spectrum)
+                    agreements[name].append(structure.agreement(spectrum))
                     doubts[name] += contrast < interlock.floor
                     margins[name].append(
                         fraction / interlock.ceiling if contrast >= interlock.floor else np.inf
