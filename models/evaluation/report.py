@@ -78,10 +78,9 @@ def _study(page: Report, study: Study) -> None:
             "attacker",
             "recogniser",
             "protocol",
-            "AUC",
-            "95 %",
+            "AUC [95 %]",
             "EER",
-            "TPR at FPR 10 %",
+            "TPR 10 %",
             "1 %",
             "0.1 %",
             "rank 1",
@@ -93,18 +92,17 @@ def _study(page: Report, study: Study) -> None:
                 row.attacker,
                 row.recogniser,
                 row.protocol,
-                row.auc.value,
-                _span(row.auc),
-                row.figures["eer"].value,
+                _whole(row.auc),
                 *(
-                    row.figures[name].value if name in row.figures else "too few"
-                    for name in ("tpr@0.1", "tpr@0.01", "tpr@0.001", "rank-1", "rank-5", "tpir@0.1")
+                    f"{row.figures[name].value:.3f}" if name in row.figures else "too few"
+                    for name in ("eer", "tpr@0.1", "tpr@0.01", "tpr@0.001", "rank-1", "rank-5", "tpir@0.1")
                 ),
             ]
             for row in sorted(study.of(study.subject), key=lambda row: -row.auc.value)
         ],
-        "Attackers on this lens, strongest first. Intervals come from resampling people. Open set: enrolled people who "
-        "are found and named when one stranger in ten raises an alarm.",
+        "Attackers on this lens, strongest first. Intervals come from resampling people. TPR: true match rate at false "
+        "match rates of 10, 1 and 0.1 %. Open set: enrolled people who are found and named when one stranger in ten "
+        "raises an alarm.",
     )
     page.image(
         face_rows(study.cases),
@@ -131,8 +129,7 @@ def _study(page: Report, study: Study) -> None:
             "optic",
             "EE50 (superpixels)",
             "strongest attacker",
-            "AUC",
-            "95 %",
+            "AUC [95 %]",
             "expression R²",
             "smile accuracy",
             "score error (points)",
@@ -142,11 +139,10 @@ def _study(page: Report, study: Study) -> None:
                 view,
                 width,
                 study.worst(view).attacker,
-                study.worst(view).auc.value,
-                _span(study.worst(view).auc),
-                str(study.utility[view].expression) if view in study.utility else "",
-                str(study.utility[view].accuracy) if view in study.utility else "",
-                str(study.scores[view]["mae"]) if view in study.scores else "",
+                _whole(study.worst(view).auc),
+                _whole(study.utility[view].expression) if view in study.utility else "",
+                _whole(study.utility[view].accuracy) if view in study.utility else "",
+                _whole(study.scores[view]["mae"], digits=1) if view in study.scores else "",
             ]
             for view, width in study.widths.items()
         ],
@@ -282,6 +278,12 @@ def curve_figure(study: Study) -> "Figure":
     axes.set(xlabel="expression R² (0 is chance)", ylabel="worst-case AUC (0.5 is chance)")
     axes.legend(fontsize=8)
     return figure
+
+
+def _whole(interval: Interval, digits: int = 3) -> str:
+    """Value and interval, which may wrap only between the two."""
+    value, low, high = (f"{figure:.{digits}f}" for figure in interval.json())
+    return f"{value} [{low},\u00a0{high}]"
 
 
 def _span(interval: Interval) -> str:
