@@ -2,11 +2,12 @@
 # make test    every fast test        make test-all    the slow ones too
 # make lint    ruff, mypy, import rules
 # make bench   every figure, into benchmarks/RESULTS.md
+# make release wheel, .deb, bill of materials and checksums in dist/, tried in clean environments
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test test-all test-wheel lint bench deb clean
+.PHONY: setup demo test test-all test-wheel lint bench requirements deb release clean
 
 setup: $(VENV)/.installed
 
@@ -44,6 +45,13 @@ lint: setup
 # A Debian package that a clinic's machine installs without a network: dist/opticaldr_*.deb
 deb:
 	PYTHON=$(PYTHON) packaging/build_deb.sh
+
+# docs/requirements.md and docs/risks.md, from docs/requirements.toml and the marks on the tests.
+requirements: setup
+	$(BIN)/python packaging/traceability.py
+
+release: setup deb
+	PYTHON=$(PYTHON) packaging/release.sh
 
 bench: setup
 	$(BIN)/python -m benchmarks

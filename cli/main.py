@@ -3,7 +3,7 @@
 import errno
 import os
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -41,6 +41,24 @@ app = typer.Typer(
     help="A camera that cannot record who you are: design its lens, have it made, calibrate it, adapt the "
     "network to it, run it. Start with: opticaldr demo",
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"opticaldr {version('opticaldr')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which version this is.")
+    ] = False,
+) -> None: ...
+
+
 # Typer may bring its own copy of click, so the class of usage errors is reached through its public subclass.
 UsageError: Any = typer.BadParameter.__bases__[0]
 
