@@ -50,6 +50,7 @@ def test_default_place_is_runs_and_making_it_twice_is_no_error(tmp_path, monkeyp
     assert [p.name for p in Path("runs").iterdir()] == [draft.sealed().path.name]
 
 
+@pytest.mark.proves("USER-1")
 @pytest.mark.parametrize("failure", [RuntimeError("no"), KeyboardInterrupt()])
 def test_a_failure_leaves_nothing_behind(tmp_path, failure):
     with pytest.raises(type(failure)), create("mask", tmp_path / "mask") as draft:

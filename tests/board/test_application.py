@@ -103,6 +103,7 @@ def test_another_protocol_is_answered_but_gets_no_session(bench: Bench) -> None:
     assert not refusals(bench.say(wire.STATE, 1))  # the session goes on
 
 
+@pytest.mark.proves("BOARD-1")
 @pytest.mark.parametrize("beats", [True, False])
 def test_silence_makes_the_bench_safe_and_beats_prevent_it(bench: Bench, beats: bool) -> None:
     bench.say(wire.SOURCE, 1, 4095)
@@ -133,6 +134,7 @@ def test_an_old_hello_between_two_sessions_does_not_let_old_commands_in(bench: B
     assert len(bench.world.pulses) == 1
 
 
+@pytest.mark.proves("BOARD-1")
 def test_opening_the_cover_darkens_and_closes(bench: Bench) -> None:
     bench.say(wire.SOURCE, 1, 4095)
     bench.say(wire.SHUTTER, 2, 1)
@@ -149,6 +151,7 @@ def test_opening_the_cover_darkens_and_closes(bench: Bench) -> None:
     assert not refusals(bench.say(wire.SOURCE, 6, 1))
 
 
+@pytest.mark.proves("BOARD-1")
 def test_no_light_without_a_shutter_that_obeys(bench: Bench) -> None:
     bench.world.shutter_fitted = False
     assert wire.INTERLOCK.kind in kinds(bench.pass_time(0.01))

@@ -160,6 +160,7 @@ def test_after_a_power_loss_the_board_comes_back_unhomed() -> None:
         board.move_to(0.1)
 
 
+@pytest.mark.proves("BOARD-1")
 def test_a_pulled_cable_darkens_the_bench_and_put_back_the_next_command_works() -> None:
     world = World()
     simulated = SimulatedBoard(world)
@@ -221,6 +222,7 @@ def test_a_board_that_hangs_is_no_answer_after_bounded_retries() -> None:
         deaf[0] = False
 
 
+@pytest.mark.proves("BOARD-2")
 def test_a_lost_reply_does_not_act_twice() -> None:
     world = World()
     drop = [0]
@@ -318,6 +320,7 @@ def damage(stream: list[bytes], rng: random.Random) -> bytes:
     return frame
 
 
+@pytest.mark.proves("BOARD-2")
 @pytest.mark.parametrize("count", [10_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
 def test_fuzzed_commands_are_acted_on_at_most_once_and_only_if_sent(count: int) -> None:
     """Random flips, cuts, repeats and joins on the way in: the firmware neither falls over nor is fooled."""

@@ -93,6 +93,7 @@ def test_a_source_that_does_not_shine_is_said_within_a_minute(small):
         assert rig.world.now - began < 60
 
 
+@pytest.mark.proves("CALIBRATION-1")
 @pytest.mark.slow
 def test_a_hidden_build_is_calibrated_from_design_to_artefact(design, tmp_path):
     with create("design", tmp_path / "design", seed=0) as draft:

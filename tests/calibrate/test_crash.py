@@ -87,10 +87,12 @@ def crash_and_resume(optic: Optic, folder: Path, plan: Plan, kills: int) -> None
         assert all(np.array_equal(value, getattr(expected, name)) for name, value in vars(found).items())
 
 
+@pytest.mark.proves("CALIBRATION-3")
 def test_killed_a_few_times(small, tmp_path):
     crash_and_resume(small, tmp_path, PLAN, 2)
 
 
+@pytest.mark.proves("CALIBRATION-3")
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_killed_a_hundred_times(small, tmp_path):

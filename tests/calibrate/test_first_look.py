@@ -49,23 +49,27 @@ def test_honest_builds_pass(design, other, seed):
     first_minute(design, built, [Candidate("the other", other, "fetch the right one")])
 
 
+@pytest.mark.proves("MASK-3")
 def test_a_mask_of_another_design_is_named(design, other):
     with pytest.raises(Refusal, match=r"wrong mask.*resembles the other .*; fetch the right one"):
         first_minute(design, other, [Candidate("the other", other, "fetch the right one")])
 
 
+@pytest.mark.proves("MASK-3")
 def test_a_mirrored_mask_is_to_be_turned_over(design):
     mirrored = Optic(design.spec, design.height[:, ::-1].copy())
     with pytest.raises(Refusal, match=r"this design mirrored .*turn the mask over"):
         first_minute(design, mirrored)
 
 
+@pytest.mark.proves("MASK-3")
 def test_a_turned_mask_says_which_way(design):
     turned = Optic(design.spec, np.rot90(design.height, -1).copy())
     with pytest.raises(Refusal, match=r"turned by 90°.*by 90° anticlockwise"):
         first_minute(design, turned)
 
 
+@pytest.mark.proves("MASK-3")
 def test_a_forgotten_mask_is_missed(design):
     bare = Optic(design.spec, np.zeros_like(design.height))
     with pytest.raises(Refusal, match="no mask at all"):

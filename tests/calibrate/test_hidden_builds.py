@@ -83,6 +83,7 @@ def show(record_property, decibel: float, **figures: float) -> None:
         print(f"{name} at {decibel:g} dB: {value:.4g}")
 
 
+@pytest.mark.proves("CALIBRATION-1")
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_every_hidden_wavefront_is_recovered(outcomes, record_property):
@@ -92,6 +93,7 @@ def test_every_hidden_wavefront_is_recovered(outcomes, record_property):
     assert worst <= WAVELENGTH / (50 if decibel == 40 else 20)
 
 
+@pytest.mark.proves("CALIBRATION-1")
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_measured_and_held_out_depths_are_predicted(outcomes, record_property):

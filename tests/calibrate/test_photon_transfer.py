@@ -18,6 +18,7 @@ def characterised(design):
     )
 
 
+@pytest.mark.proves("CALIBRATION-2")
 def test_gain_read_noise_and_well_within_two_per_cent(characterised, design):
     sensor, noise = design.spec.sensor, characterised.noise
     gain = sensor.full_well / (sensor.white_level - sensor.black_level)

@@ -5,6 +5,7 @@ from opticaldr.calibration.session import Session
 from opticaldr.errors import Refusal
 
 
+@pytest.mark.proves("CALIBRATION-3")
 def test_what_was_measured_is_never_measured_again(tmp_path):
     calls = []
 

@@ -47,6 +47,7 @@ def test_find_ends_with_1_when_there_is_no_camera(run):
     assert (code, json.loads(out)) == (1, {"cameras": []})
 
 
+@pytest.mark.proves("USER-1")
 @pytest.mark.parametrize(
     ("words", "said"),
     [

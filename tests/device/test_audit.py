@@ -32,6 +32,7 @@ def test_entries_are_chained_signed_and_continued(log, key):
     assert audit.head == entries[-1]["hash"]
 
 
+@pytest.mark.proves("VOICE-2")
 def test_any_changed_byte_is_found(log, key):
     original = log.read_bytes()
     rng = np.random.default_rng(0)
@@ -43,6 +44,7 @@ def test_any_changed_byte_is_found(log, key):
             verify_log(log, key.public_key())
 
 
+@pytest.mark.proves("VOICE-2")
 def test_removed_reordered_and_foreign_entries_are_found(log, key):
     lines = log.read_bytes().splitlines(keepends=True)
     for edited in (lines[:2] + lines[3:], [lines[0], lines[2], lines[1], *lines[3:]], [*lines, lines[-1]]):
@@ -54,6 +56,7 @@ def test_removed_reordered_and_foreign_entries_are_found(log, key):
         verify_log(log, Ed25519PrivateKey.generate().public_key())
 
 
+@pytest.mark.proves("VOICE-2")
 def test_a_cut_off_end_is_found_by_whoever_noted_the_head(log, key):
     head = verify_log(log, key.public_key()).head
     lines = log.read_bytes().splitlines(keepends=True)
@@ -133,6 +136,7 @@ def test_the_latest_entries_come_from_every_file(long_log):
     assert [entry["kind"] for entry in latest(long_log, ("event", "rearmed"))] == ["event"]
 
 
+@pytest.mark.proves("VOICE-2")
 def test_files_that_were_changed_removed_or_swapped_are_found(long_log, key):
     files = part_paths(long_log)
     second, third = (file.read_bytes() for file in files[1:3])

@@ -75,6 +75,7 @@ def test_a_secret_that_others_may_read_is_refused(tmp_path):
         read_secret(path)
 
 
+@pytest.mark.proves("USER-1")
 @needs_landlock
 def test_what_is_wrong_at_start_is_one_line_and_exit_code_1(bundle, tmp_path, request):
     served = request.getfixturevalue("status")
@@ -188,6 +189,7 @@ def test_everything_at_once_in_120_mib(bundle, tmp_path):
     assert all("HTEST" in json.dumps(o["meta"]) for o in server.all("Observation"))
 
 
+@pytest.mark.proves("VOICE-1")
 @pytest.mark.slow
 @pytest.mark.skipif(MOSQUITTO is None, reason="the Debian package mosquitto is not installed")
 def test_a_day_at_full_rate_reaches_the_real_servers_afterwards(tmp_path, key, monkeypatch):

@@ -46,6 +46,7 @@ def confined(before: str = "") -> dict[str, str]:
     return json.loads(run_python(CONFINE.format(before=before)))
 
 
+@pytest.mark.proves("EYE-1")
 def test_every_protection_holds():
     assert not any(confined().values())
 
@@ -68,6 +69,7 @@ os.write(out, json.dumps({f.protection.name: f.flaw for f in found if f.flaw}).e
     assert "ulimit -l" in lacking["LOCKED_FRAMES"]
 
 
+@pytest.mark.proves("EYE-1")
 def test_without_confinement_nothing_stops_the_attempts():
     script = "from opticaldr.device import escapes; import json; print(json.dumps(escapes.escapes()))"
     free = set(json.loads(run_python(script)))
@@ -76,6 +78,7 @@ def test_without_confinement_nothing_stops_the_attempts():
     assert free == set(ATTEMPTS) - (set() if os.geteuid() == 0 else only_root_may) - no_ipv6
 
 
+@pytest.mark.proves("EYE-1")
 @pytest.mark.parametrize(
     ("switched_off", "noticed", "by"),
     [
@@ -108,6 +111,7 @@ import ctypes; ctypes.string_at(0)
 """
 
 
+@pytest.mark.proves("EYE-2")
 def test_a_crash_leaves_no_core_dump(tmp_path):
     tmp_path.chmod(0o777)
 

@@ -175,6 +175,7 @@ def test_a_full_disk_under_the_cursor_stops_nothing(log, tmp_path, monkeypatch):
     assert "no space left" in delivery.trouble
 
 
+@pytest.mark.proves("VOICE-1")
 @pytest.mark.parametrize("interval", [60.0, pytest.param(1.0, marks=pytest.mark.slow)])
 def test_a_day_without_the_clinic_at_full_rate(log, tmp_path, monkeypatch, interval):
     """Everything that eye may say in a day waits on the disk and arrives when the clinic is back."""
@@ -288,6 +289,7 @@ with AuditLog(folder / "audit.ndjson", load_key(folder / "key"), full=int(sys.ar
 """
 
 
+@pytest.mark.proves("VOICE-1")
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     ("kills", "full"),

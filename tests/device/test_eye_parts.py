@@ -35,6 +35,7 @@ def test_the_ring_reuses_its_slots():
     assert not np.shares_memory(first, second)
 
 
+@pytest.mark.proves("EYE-2")
 def test_the_ring_is_wiped_on_the_way_out_whatever_the_reason():
     with pytest.raises(ZeroDivisionError), FrameRing(2, (64, 64)) as ring:
         ring.take(PATTERN.copy())
@@ -95,6 +96,7 @@ def test_frames_through_the_mask_are_trusted(watch, faces):
         assert verdict.margin < 1
 
 
+@pytest.mark.proves("EYE-4")
 def test_the_second_frame_without_the_mask_trips_it_for_good(watch, faces):
     assert watch.look(frame(faces[0])).trusted
     first, second = (watch.look(frame(scene, masked=False)) for scene in faces[1:3])
@@ -137,6 +139,7 @@ def test_what_is_not_a_number_is_not_trusted(watch, faces):
     assert not watch.look(broken).trusted
 
 
+@pytest.mark.proves("EYE-7")
 def test_quality_flags(faces):
     watch = QualityWatch()
     still = frame(faces[0])

@@ -43,6 +43,7 @@ def log(tmp_path, key):
         yield log
 
 
+@pytest.mark.proves("VOICE-3")
 def test_an_estimate_says_what_it_is_and_what_it_is_not(key):
     observation = resources(entry_of(), key)["Observation"]
     assert observation["status"] == "preliminary"
@@ -72,6 +73,7 @@ def test_an_event_is_an_absence_of_data(key):
     assert "valueQuantity" not in observation
 
 
+@pytest.mark.proves("VOICE-3")
 def test_what_was_simulated_is_labelled_as_test_data(key):
     observation = resources(entry_of(quality=["simulated"]), key)["Observation"]
     assert [label["code"] for label in observation["meta"]["security"]] == ["AIAST", "HTEST"]

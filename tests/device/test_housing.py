@@ -49,6 +49,7 @@ def test_ten_minutes_without_incident_is_no_fault(bench):
     assert world.shutter_transmission == 1.0
 
 
+@pytest.mark.proves("EYE-5")
 def test_an_open_cover_is_noticed_within_two_frames_and_stays(bench):
     world, _, housing = bench
     world.cover_closed = False
@@ -59,6 +60,7 @@ def test_an_open_cover_is_noticed_within_two_frames_and_stays(bench):
     assert world.shutter_transmission == 0.0  # the board itself closed it
 
 
+@pytest.mark.proves("EYE-5")
 def test_a_board_that_loses_its_power_or_its_plug_is_silent(bench):
     world, simulated, housing = bench
     simulated.power_off()
@@ -67,6 +69,7 @@ def test_a_board_that_loses_its_power_or_its_plug_is_silent(bench):
     assert world.shutter_transmission == 0.0
 
 
+@pytest.mark.proves("EYE-5")
 @pytest.mark.parametrize("celsius", [-20.0, 71.0])
 def test_it_is_too_cold_or_too_hot(bench, celsius):
     world, _, housing = bench
@@ -92,6 +95,7 @@ def test_it_does_not_open_with_the_cover_open(spec):
         assert world.shutter_transmission == 0.0
 
 
+@pytest.mark.proves("EYE-5")
 def test_the_calibration_expires_while_it_runs_and_before_it_starts(spec):
     expires = datetime(2030, 1, 1, tzinfo=UTC)
     aged = spec.model_copy(update={"expires": expires})

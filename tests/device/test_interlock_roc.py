@@ -94,6 +94,7 @@ def areas(margins):
     }
 
 
+@pytest.mark.proves("EYE-4")
 @pytest.mark.slow
 def test_false_alarms_and_misses(roc):
     margins, agreements, doubts = roc

@@ -82,6 +82,7 @@ def press(port, opened, **headers):
     return ask(port, "/shutter", "POST", json.dumps({"opened": opened}), **about)[0]
 
 
+@pytest.mark.proves("PAGE-1")
 def test_it_tells_the_state_and_never_an_image(status):
     estimating(status)
     with serving(status) as (port, _):
@@ -144,6 +145,7 @@ def test_metrics_are_prometheus_and_hold_no_estimate(status):
     assert str(BODY["estimate"]) not in text
 
 
+@pytest.mark.proves("PAGE-1")
 def test_only_its_own_page_may_press_the_button(status):
     with serving(status) as (port, shutter):
         assert press(port, True, Origin="http://evil.example") == 403
@@ -177,6 +179,7 @@ def enter(port, password, tls, **headers):
     return ask(port, "/login", "POST", urlencode({"password": password}), tls, **about | headers)
 
 
+@pytest.mark.proves("PAGE-1")
 def test_beyond_this_machine_everybody_logs_in(status, secured):
     settings, tls = secured
     estimating(status)
@@ -206,6 +209,7 @@ def test_beyond_this_machine_everybody_logs_in(status, secured):
             ask(port, "/login")  # no TLS, no answer
 
 
+@pytest.mark.proves("PAGE-1")
 def test_guessing_is_slowed_down(status, secured):
     settings, tls = secured
     with serving(status, **settings) as (port, _):
@@ -296,6 +300,7 @@ def test_the_button_opens_and_closes_the_shutter_of_a_real_run(bundle, tmp_path)
     verify_log(log, load_public_key(tmp_path / "out" / "device.key.pub"))
 
 
+@pytest.mark.proves("EYE-6")
 @needs_landlock
 def test_after_a_trip_only_a_deliberate_act_opens_it_again(bundle, tmp_path):
     port, log = free_port(), tmp_path / "out" / "audit.ndjson"

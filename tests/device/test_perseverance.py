@@ -99,6 +99,7 @@ def test_an_eye_that_hangs_is_ended_by_the_kernel_and_started_again(bundle, tmp_
     assert json.loads(process.communicate(timeout=20)[0])["passed"]
 
 
+@pytest.mark.proves("EYE-6")
 def test_a_closed_interlock_stays_closed_until_somebody_arms_it(bundle, tmp_path):
     assert not run(bundle, out=tmp_path, frames=30, interval=1, unmask_at=5)["passed"]
     with pytest.raises(

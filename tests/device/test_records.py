@@ -62,6 +62,7 @@ def test_every_changed_bit_is_noticed():
             Record.unpack(bytes(changed))
 
 
+@pytest.mark.proves("EYE-3")
 @pytest.mark.parametrize("length", [0, 1, SIZE - 1, SIZE + 1, 512, 4096])
 def test_only_one_length_is_a_record(length):
     with pytest.raises(BadRecord, match="bytes instead of"):
@@ -81,6 +82,7 @@ def test_a_hostile_writer_gains_nothing_by_a_right_checksum(data):
     assert record.pack() == packed  # what is accepted means exactly these bytes: nothing hides between fields
 
 
+@pytest.mark.proves("VOICE-4")
 @pytest.mark.slow
 def test_a_million_hostile_records_are_refused_or_understood():
     import numpy as np
@@ -133,6 +135,7 @@ def test_only_an_estimate_estimates(kind):
         estimate(kind=kind, event=Event.FAILED if kind is Kind.EVENT else Event.NONE)
 
 
+@pytest.mark.proves("EYE-3")
 def test_the_rate_is_a_burst_and_then_one_an_interval():
     limit = RateLimit(60.0)
     allowed = [second for second in range(3600) if limit.allow(float(second))]
@@ -149,6 +152,7 @@ def test_a_clock_that_jumps_back_earns_no_tokens():
     assert not limit.allow(9.0)
 
 
+@pytest.mark.proves("EYE-3")
 def test_the_bit_budget_is_far_below_a_face_image():
     # Worst case of one estimate: every field takes every value it may.
     values = 631 * 255 * 2**7 * 1001 * 2**16 * 4 * 5

@@ -98,6 +98,7 @@ def test_estimates_come_out_and_are_those_of_the_graphs(bundle, tmp_path, maker_
     assert [entry["body"] for entry in delivered] == summary["estimates"]
 
 
+@pytest.mark.proves("EYE-4")
 def test_without_the_mask_no_estimate_is_ever_said(bundle, tmp_path):
     summary = run(bundle, out=tmp_path, frames=100, interval=1, unmask_at=WINDOW - 2)
     assert not summary["passed"]
@@ -184,6 +185,7 @@ def test_voice_reports_that_eye_was_killed(bundle, tmp_path):
     assert ended["body"]["eye_exit_code"] == -signal.SIGKILL
 
 
+@pytest.mark.proves("VOICE-4")
 def test_voice_survives_a_full_disk_and_says_what_was_not_logged(bundle, tmp_path):
     full = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (2400, 2400))"
     process = voice_process(bundle, tmp_path, full, frames=4 * WINDOW, interval=1)
@@ -211,6 +213,7 @@ def test_eye_writes_nothing_anywhere_and_reports_to_nobody(bundle, tmp_path, mon
     }
 
 
+@pytest.mark.proves("EYE-2")
 def test_no_frame_reaches_the_memory_of_voice_or_a_file(bundle, tmp_path, maker_key):
     artefact, spec = verify_bundle(bundle, load_public_key(Path(f"{maker_key}.pub")))
     with (
@@ -301,6 +304,7 @@ sequence=sequence,
 )
 
 
+@pytest.mark.proves("EYE-3")
 @pytest.mark.parametrize(
     ("behaviour", "why"),
     [
@@ -338,6 +342,7 @@ def test_development_mode_marks_every_record(bundle, tmp_path):
     assert all("unprotected" in entry["body"]["quality"] for entry in said)
 
 
+@pytest.mark.proves("VOICE-4")
 def test_a_clock_that_is_set_meanwhile_is_entered_and_stops_nothing(bundle, tmp_path, monkeypatch):
     real, began = time.time, time.monotonic()
     monkeypatch.setattr(time, "time", lambda: real() - (3600 if time.monotonic() > began + 1 else 0))
@@ -370,6 +375,7 @@ def test_nothing_is_heard_after_the_farewell():
         ears.accept(Record(kind=Kind.FAREWELL, session=bytes(16), sequence=2).pack(), 100.0)
 
 
+@pytest.mark.proves("VOICE-1")
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 def test_either_process_may_be_killed_at_any_moment(bundle, tmp_path):

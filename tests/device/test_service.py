@@ -24,6 +24,7 @@ PACKAGING = Path(__file__).parents[2] / "packaging"
 UNIT = PACKAGING / "opticaldr.service"
 
 
+@pytest.mark.proves("CLINIC-2")
 def test_the_unit_is_hardened():
     if shutil.which("systemd-analyze") is None:
         pytest.skip("no systemd-analyze here")
@@ -77,6 +78,7 @@ def current(store):
     return (store / "current").resolve()
 
 
+@pytest.mark.proves("CLINIC-1")
 def test_a_bundle_is_installed_tried_and_rolled_back(bundle, other, tmp_path, maker_key):
     store, trust = tmp_path / "bundles", Path(f"{maker_key}.pub")
     first = update(bundle, store, trust)
@@ -88,6 +90,7 @@ def test_a_bundle_is_installed_tried_and_rolled_back(bundle, other, tmp_path, ma
     assert not list(store.glob(".*"))
 
 
+@pytest.mark.proves("CLINIC-1")
 def test_a_bundle_that_fails_its_probe_changes_nothing(bundle, tmp_path, maker_key):
     store, trust = tmp_path / "bundles", Path(f"{maker_key}.pub")
     first = update(bundle, store, trust)
@@ -100,6 +103,7 @@ def test_a_bundle_that_fails_its_probe_changes_nothing(bundle, tmp_path, maker_k
         roll_back(store, trust)
 
 
+@pytest.mark.proves("BUNDLE-2")
 def test_foreign_unsigned_changed_and_expired_bundles_are_refused(bundle, tmp_path, maker_key):
     store, trust = tmp_path / "bundles", Path(f"{maker_key}.pub")
     create_key(tmp_path / "stranger")
@@ -147,6 +151,7 @@ chroot "$1/root" /bin/sh -eu -c '
 """
 
 
+@pytest.mark.proves("CLINIC-2")
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_the_package_is_built_installed_and_removed_cleanly(tmp_path):

@@ -81,11 +81,13 @@ def test_a_full_window_becomes_one_estimate_and_is_forgotten(bench):
     assert not bench.ring.slots.any()
 
 
+@pytest.mark.proves("EYE-2")
 def test_nothing_of_a_frame_is_left_once_it_is_done_with(bench):
     bench.look(3)
     assert not bench.ring.slots.any()
 
 
+@pytest.mark.proves("EYE-7")
 def test_a_doubtful_frame_takes_its_window_with_it(bench):
     bench.look(WINDOW - 1)
     assert bench.look(light=1e-4)
@@ -114,6 +116,7 @@ def test_beyond_the_rate_nothing_is_said_and_the_window_slides(bench):
     assert bench.estimator.window.any()
 
 
+@pytest.mark.proves("EYE-4")
 def test_the_mask_coming_off_ends_it_and_wipes_everything(bench):
     bench.look(WINDOW - 1)
     bench.camera._unmask_at = WINDOW - 1

@@ -78,6 +78,7 @@ def test_the_evaluation_descends_from_what_it_judged_and_holds_a_page(found, des
     assert "http://" not in page.replace("http://www.w3.org", "")
 
 
+@pytest.mark.proves("PRIVACY-1")
 def test_the_headline_is_the_strongest_attack_on_the_lens(found):
     metrics = found.json("metrics.json")
     rows = [row for study in metrics["studies"] for row in study["rows"] if row["optic"] == "design"]
@@ -213,6 +214,7 @@ def test_photographs_without_a_recogniser_and_an_occupied_out_are_refused_before
         evaluate(design, tmp_path)
 
 
+@pytest.mark.proves("PRIVACY-3")
 def test_people_met_in_training_and_people_with_one_picture_are_refused():
     def faces(people: list[int]) -> Faces:
         n = len(people)
@@ -244,6 +246,7 @@ def test_the_verb_prints_one_object_and_exits_with_1_if_nothing_was_proven(desig
     assert CliRunner().invoke(app, [str(design.path), "--stage"]).exit_code == 2
 
 
+@pytest.mark.proves("PRIVACY-2")
 def test_a_study_whose_attackers_are_blind_or_whose_protocol_leaks_proves_nothing(design, found):
     study = simulated_study(read_subject(design), "quick", seed=1)
     blind = replace(
@@ -260,6 +263,7 @@ def test_a_study_whose_attackers_are_blind_or_whose_protocol_leaks_proves_nothin
     assert any("names shuffled" in fault for fault in leaking.faults)
 
 
+@pytest.mark.proves("PRIVACY-1")
 @pytest.mark.slow
 def test_a_sharp_lens_and_a_constant_frame_come_out_at_the_two_ends(spec, monkeypatch):
     monkeypatch.setitem(BUDGETS, "quick", replace(TINY, train=(60, 3, 2), test=(40, 4, 1)))

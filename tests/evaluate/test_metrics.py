@@ -85,6 +85,7 @@ def test_pictures_of_one_session_are_never_compared_and_no_pair_counts_twice():
     assert compare(sample, other).genuine.sum() == 4 * 3 * 2
 
 
+@pytest.mark.proves("PRIVACY-6")
 def test_an_interval_over_people_is_wider_than_one_that_takes_pairs_for_independent():
     rng = np.random.default_rng(4)
     sample = compare(*[faces(rng, people=20, pictures=6, spread=1.6)] * 2)
@@ -140,6 +141,7 @@ def test_shuffled_names_give_chance_even_for_a_perfect_recogniser():
     assert null.value == pytest.approx(0.5, abs=0.03)
 
 
+@pytest.mark.proves("PRIVACY-6")
 @pytest.mark.slow
 def test_a_95_percent_interval_covers_the_truth_93_to_97_times_in_a_hundred():
     """Many draws of forty people; the truth is the AUC over a very large population."""

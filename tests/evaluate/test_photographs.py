@@ -80,6 +80,7 @@ def test_a_row_that_is_not_five_points_is_refused_by_its_number(album, row):
         read_landmarks(album / "landmarks.csv")
 
 
+@pytest.mark.proves("PRIVACY-4")
 def test_a_face_that_the_detector_does_not_find_is_refused_and_never_counted_as_private(album, monkeypatch):
     class Blind:
         def __init__(self, model):

@@ -60,6 +60,7 @@ def test_no_temperature_beyond_what_the_electronics_stand_is_trusted(
     assert bundle_module.temperatures(calibration, (268.0, 323.0)) == trusted
 
 
+@pytest.mark.proves("BUNDLE-1")
 def test_raw_frames_give_what_torch_gives(bundle, design, spec):
     network, head, _ = load_networks(design.file("networks.safetensors"), spec.sensor.binned_shape[0])
     rng = np.random.default_rng(0)
@@ -197,6 +198,7 @@ def test_graphs_carry_their_documentation_and_nothing_foreign(bundle, design):
     )
 
 
+@pytest.mark.proves("BUNDLE-2")
 def test_a_changed_byte_in_any_file_is_detected(bundle, keys, tmp_path):
     """Every file, and 1,000 random bytes in all."""
     rng = np.random.default_rng(1)
@@ -239,6 +241,7 @@ def test_added_removed_unsigned_or_signed_by_another(bundle, keys, tmp_path):
         verify_bundle(copy, keys[1])
 
 
+@pytest.mark.proves("BUNDLE-2")
 def test_resealing_without_the_key_does_not_help(bundle, keys, tmp_path):
     """Somebody who can compute hashes changes a threshold and every hash above it, but cannot sign."""
     from opticaldr.artefacts import Manifest
@@ -285,6 +288,7 @@ def test_a_calibration_of_another_design_or_with_failed_gates_is_refused(
     assert not (tmp_path / "bundle").exists()
 
 
+@pytest.mark.proves("BUNDLE-1")
 @pytest.mark.slow
 def test_parity_on_a_thousand_captured_frames(design, calibration, keys, tmp_path):
     bundle = export(design, calibration, keys[0], tmp_path / "bundle")

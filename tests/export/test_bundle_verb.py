@@ -189,6 +189,7 @@ def test_export_refuses_an_old_calibration_and_another_sensor_mode(
     assert not (tmp_path / "bundle").exists()
 
 
+@pytest.mark.proves("PRIVACY-5")
 def test_export_refuses_a_head_whose_optics_give_away_more(design, calibration, tmp_path):
     leaky = shutil.copytree(design.path, tmp_path / "leaky")
     metrics = json.loads((leaky / "metrics.json").read_text())

@@ -51,6 +51,7 @@ def opticaldr(*arguments):
     return json.loads(done.stdout)
 
 
+@pytest.mark.proves("BUNDLE-1")
 @pytest.mark.slow
 def test_the_device_estimates_what_the_adapted_networks_do_on_a_hidden_build(design, tmp_path):
     calibration, head, bundle = (tmp_path / name for name in ("calibration", "head", "bundle"))

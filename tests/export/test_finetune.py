@@ -78,6 +78,7 @@ def test_normalisation_alone_leaves_the_convolutions(design, calibration, tmp_pa
         assert same == (value.dim() > 1), name
 
 
+@pytest.mark.proves("CALIBRATION-4")
 def test_failed_gates_need_to_be_accepted(design, make_calibration, tmp_path):
     failed = make_calibration(tmp_path / "failed", design, passed=False)
     with pytest.raises(Refusal, match="--accept-failed-gates"):
@@ -111,6 +112,7 @@ def test_people_of_the_design_neither_stop_nor_judge_an_adaptation(
     assert stopped_by == [len(stopping) * BRIEF.subjects.sessions]
 
 
+@pytest.mark.proves("CALIBRATION-4")
 def test_a_calibration_of_another_design_is_refused(make_design, calibration, tmp_path):
     with pytest.raises(Refusal, match="another design"):
         finetune(make_design(tmp_path / "stranger", seed=2), calibration, CONFIG, tmp_path / "head")

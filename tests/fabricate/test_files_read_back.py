@@ -180,6 +180,7 @@ def made_by(name: str, settings: dict[str, Any], optic: Optic) -> tuple[Process,
     return process, drawn, process.made(drawn, wave), wave, spec
 
 
+@pytest.mark.proves("MASK-1")
 @pytest.mark.parametrize(("name", "file", "settings"), CASES)
 def test_a_file_read_back_is_the_drawn_relief_and_gives_the_predicted_psf(
     name: str, file: str, settings: dict[str, Any], optic: Optic, tmp_path: Path
@@ -205,6 +206,7 @@ def test_a_file_read_back_is_the_drawn_relief_and_gives_the_predicted_psf(
     assert ncc(*psfs).min() > 0.9999
 
 
+@pytest.mark.proves("MASK-1")
 @pytest.mark.parametrize(
     ("name", "file", "settings"),
     [case for case in CASES if case[1] != "mould.stl" and not case[2].get("mirror")],

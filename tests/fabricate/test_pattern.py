@@ -69,6 +69,7 @@ def test_the_frame_read_back_is_the_design_modulo_a_turn(
     assert pattern.json("prediction.json")["psf_ncc_worst"] > 0.99
 
 
+@pytest.mark.proves("MASK-1")
 def test_psf_of_the_frame_read_back_is_the_predicted_one(
     design: Artefact, optic: Optic, relief: Relief, tmp_path: Path
 ) -> None:

@@ -200,6 +200,7 @@ def test_narrow_lines_are_found_and_wide_ones_are_not() -> None:
     assert not found[20:25].any()
 
 
+@pytest.mark.proves("MASK-2")
 def test_a_violation_is_listed_where_it_is(optic: Optic) -> None:
     """A steep spot to the right of the axis, seen from the sensor, is on the left in the file's frame."""
     spec = small_spec()

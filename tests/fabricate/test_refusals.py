@@ -14,6 +14,7 @@ from opticaldr.models.optics import Optic
 from .conftest import sealed, small_spec
 
 
+@pytest.mark.proves("MASK-2")
 @pytest.mark.parametrize(
     ("process", "settings", "wrong"),
     [

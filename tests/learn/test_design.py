@@ -104,6 +104,7 @@ def test_the_steepest_lens_that_is_allowed_is_one_that_the_twin_accepts():
         check_sampling(1.3 * lens.height(), spec)
 
 
+@pytest.mark.proves("OPTICS-2")
 @pytest.mark.parametrize("loss", ["factors", "privacy"])
 def test_gradient_to_the_mask_agrees_with_finite_differences_end_to_end(loss, monkeypatch):
     """From coefficients over rays, image and network to the loss; the noise is the same on both sides."""

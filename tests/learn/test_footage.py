@@ -98,6 +98,7 @@ def test_sets_that_cannot_serve_are_refused(tmp_path, data, says):
         look(config(**filled))
 
 
+@pytest.mark.proves("PRIVACY-3")
 def test_every_process_sees_the_same_simulated_people_in_disjoint_splits():
     footage = look(config())
     names = [set(footage.who[split][:, 0]) for split in ("train", "validate", "test")]

@@ -28,6 +28,7 @@ design_lens(config, Path(sys.argv[1]), 0)
 """
 
 
+@pytest.mark.proves("LEARNING-1")
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_killed_in_every_other_stage_and_continued_it_ends_as_if_nothing_had_happened(tmp_path):

@@ -30,6 +30,7 @@ def train(work, steps=20, stop_at=None, poison_at=None):
     return history, torch.cat([p.detach().flatten() for p in network.parameters()])
 
 
+@pytest.mark.proves("LEARNING-1")
 @pytest.mark.parametrize("stop_at", [1, 4, 7, 19])
 def test_stopped_anywhere_it_ends_with_the_same_weights(tmp_path, stop_at):
     history, weights = train(Work(tmp_path / "a", "toy", "x"))
@@ -41,6 +42,7 @@ def test_stopped_anywhere_it_ends_with_the_same_weights(tmp_path, stop_at):
     assert again == history
 
 
+@pytest.mark.proves("LEARNING-2")
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(tmp_path):
     work = Work(tmp_path, "toy", "x")
     with pytest.raises(Diverged, match="step 10") as refusal:

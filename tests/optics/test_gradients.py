@@ -32,6 +32,7 @@ def test_psf_bank_passes_gradcheck(small):
     assert torch.autograd.gradcheck(bank, (micrometres,), eps=1e-5, atol=1e-6, fast_mode=True)
 
 
+@pytest.mark.proves("OPTICS-2")
 def test_gradient_of_a_zernike_coefficient_is_the_finite_difference(small):
     """Through surface, PSF and image to a loss, one coefficient moved by a nanometre."""
     kind = surface(small)

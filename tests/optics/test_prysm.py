@@ -25,6 +25,7 @@ def prysm():
         yield prysm
 
 
+@pytest.mark.proves("OPTICS-1")
 def test_aberrated_psf_agrees(vary, prysm):
     """Defocus, astigmatism, coma and trefoil by prysm's own Zernikes and matrix transform, on a square stop.
 

@@ -24,6 +24,7 @@ def bare(vary):
     return spec, np.zeros((64, 64))
 
 
+@pytest.mark.proves("OPTICS-1")
 def test_airy_pattern(bare, vary):
     """I(v) = (2 J₁(v)/v)² with v = πDr/λz; first dark ring at 1.2197 λz/D."""
     spec, height = bare
@@ -86,6 +87,7 @@ def test_folded_fourier_sum_is_the_plain_one(sides):
     assert np.allclose(fourier_power(pupil, k, s, u), np.abs(plain) ** 2, rtol=1e-10)
 
 
+@pytest.mark.proves("OPTICS-1")
 @pytest.mark.parametrize("waves", [0.25, 0.5, 1.0, 1.5, 2.0])
 def test_defocus_on_axis_against_the_closed_form(bare, vary, waves):
     """On axis, W waves of defocus at the pupil's edge leave sinc²(W) of the peak, and nothing at whole waves."""

@@ -48,6 +48,7 @@ def paper(vary, angular_spectrum):
     return spec, height, exact, paraxial
 
 
+@pytest.mark.proves("OPTICS-1")
 def test_agrees_with_the_exact_angular_spectrum_in_single_precision(paper):
     spec, height, exact, paraxial = paper
     single = psf(
