@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 
@@ -68,6 +69,10 @@ def test_help_imports_nothing_heavy():
     assert done.returncode == 0, done.stderr
 
 
+def test_the_version_is_the_installed_one():
+    assert opticaldr("--version").stdout == f"opticaldr {version('opticaldr')}\n"
+
+
 def test_wrong_usage_exits_with_2_and_shows_the_usage():
     assert "paint" in refused("paint", naming="Usage: opticaldr", code=2)
     refused("show", naming="artefact", code=2)
@@ -89,6 +94,7 @@ def test_show_json_is_one_object_and_nothing_else(mask):
     assert done.stderr == ""
 
 
+@pytest.mark.proves("USER-1")
 def test_show_refuses_in_one_line(mask, tmp_path):
     (mask.path / "mask.stl").write_bytes(b"stk")
     line = refused("show", mask.path, naming="mask.stl")
@@ -120,6 +126,7 @@ def test_the_demo_refuses_photographs_that_are_not_there_before_it_works_for_min
     assert not (tmp_path / "demo").exists()
 
 
+@pytest.mark.proves("CALIBRATION-4")
 @pytest.mark.parametrize("verb", ["evaluate", "ablate"])
 def test_nothing_is_judged_on_a_failed_calibration_unless_that_is_accepted(tmp_path, verb):
     with create("calibration", tmp_path / "calibration") as draft:
