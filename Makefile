@@ -53,8 +53,9 @@ requirements: setup
 release: setup deb
 	PYTHON=$(PYTHON) packaging/release.sh
 
+# All rooms, or some: make bench ROOMS="twin device"
 bench: setup
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(ROOMS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache

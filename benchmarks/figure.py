@@ -13,7 +13,8 @@ from typing import Literal
 class Figure:
     """What was measured, in which unit, against which goal and which peer or floor of the same run.
 
-    ``goal`` is None where a figure is only reported; ``peer`` is empty where there is none.
+    ``goal`` is None where a figure is only reported; ``peer`` is empty where there is none. ``why_missed``: for the
+    reader of a goal that was missed, the reason and the next idea.
     """
 
     what: str
@@ -22,6 +23,7 @@ class Figure:
     goal: float | None = None
     better: Literal["higher", "lower"] = "lower"
     peer: str = ""
+    why_missed: str = ""
 
     @property
     def met(self) -> bool | None:
