@@ -57,6 +57,9 @@ NOISE = 0.003
 LEAST_GAP = 0.02
 """Of the ceiling's error: of a build with less, closure is not defined."""
 DRAWS = 2000
+WHY_FEW = (
+    "8 people to learn from and 2 to stop by are few; next: learn from what the design's networks see as well"
+)
 
 Networks = tuple[Compact, TemporalHead, FactorScale]
 
@@ -242,7 +245,7 @@ def closed(
         drawn.append(gain[which].mean() / gaps[which].mean())
     low, high = np.quantile(drawn, (0.025, 0.975))
     return [
-        Figure(label, float(gain.mean() / gaps.mean()), "", goal, "higher", "the ceiling"),
+        Figure(label, float(gain.mean() / gaps.mean()), "", goal, "higher", "the ceiling", WHY_FEW),
         Figure(f"{label}: interval from", float(low), "", None, "higher"),
         Figure(f"{label}: interval to", float(high), "", None, "higher"),
         *(
