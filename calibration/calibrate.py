@@ -17,11 +17,20 @@ from opticaldr.calibration.capture import Plan, window
 from opticaldr.calibration.field import FieldModel, low_rank
 from opticaldr.calibration.first_look import Candidate
 from opticaldr.calibration.fit import AsBuilt, centroid, fit_as_built
-from opticaldr.calibration.gates import Gate, agreement_gates, fit_gates, mosaic_ncc, sensor_gates, spot_gates
+from opticaldr.calibration.gates import (
+    Gate,
+    agreement_gates,
+    chart_gate,
+    fit_gates,
+    mosaic_ncc,
+    sensor_gates,
+    spot_gates,
+)
 from opticaldr.calibration.hdr import Bracket, Merged, merge, without_crosstalk
 from opticaldr.calibration.likelihood import brightened
 from opticaldr.calibration.linearised import BuiltOptic, Plate, State, View, forget_maps
-from opticaldr.calibration.measure import Measured, measure
+from opticaldr.calibration.measure import Measured, chart_of, measure
+from opticaldr.calibration.noise_chart import Compared, chart_psf, compare
 from opticaldr.calibration.photon_transfer import Characterised, SensorNoise
 from opticaldr.calibration.session import Arrays, Session
 from opticaldr.hardware.as_built import BuildErrors
@@ -52,6 +61,8 @@ class Calibration:
     held_out: list[int]
     hidden: BuildErrors | None
     """Of a simulated bench, how the optic was really built."""
+    chart: Compared | None
+    """The noise chart, if it was shown."""
     gates: list[Gate]
 
     @property
@@ -89,7 +100,8 @@ def calibrate(
     Returns:
         The calibration: ``psf.npz``, ``field.npz``, ``predicted.npz`` (unmeasured depths), ``noise.json``,
         ``flat.npz``, ``optics.json`` and ``height.npy`` as built, ``asbuilt.json``, ``designed.npz``,
-        ``gates.json``, ``report.html``. It is sealed although a gate failed; ``gates.json`` says so.
+        ``chart.npz`` if the noise chart was shown, ``gates.json``, ``report.html``. It is sealed although a gate
+        failed; ``gates.json`` says so.
 
     Raises:
         Refusal: the bench does not answer, no spot is found, or the work folder holds another session.
@@ -117,6 +129,8 @@ def calibrate(
         np.savez(
             draft.path / "designed.npz", height=optic.height, spec=np.array(optic.spec.model_dump_json())
         )
+        if found.chart is not None:
+            found.chart.chart.write(draft.path / "chart.npz")
         noise = found.sensor.noise
         Optic(_measured_spec(found.as_built.optic.spec, noise), found.as_built.optic.height).write(draft.path)
         _write_json(draft.path / "noise.json", noise.model_dump())
@@ -175,6 +189,12 @@ def evaluate(design: Optic, rig: RigSpec, measured: Measured, progress: Progress
             for spot, mosaic in zip(spots, mosaics, strict=True)
         ]
     )
+    chart = None
+    if measured.chart is not None:
+        progress("chart", 0, 1)
+        light, beside = (spot_of(arrays, sensor, spec) for arrays in measured.chart)
+        chart = compare(chart_psf(light, chart_of(design, rig.chart), spec), beside, spec.sensor.bayer)
+        progress("chart", 1, 1)
     first = spots[0]
     brightness = [
         float(np.nansum(spot.rate)) / float(arrays["power"])
@@ -197,6 +217,7 @@ def evaluate(design: Optic, rig: RigSpec, measured: Measured, progress: Progress
         ),
         *agreement_gates(bank, designed, spec.sensor.pitch),
         *fit_gates([likeness[i] for i in chosen], [likeness[i] for i in held_out]),
+        *([] if chart is None else [chart_gate(chart.likeness)]),
     ]
     forget_maps()
     return Calibration(
@@ -213,6 +234,7 @@ def evaluate(design: Optic, rig: RigSpec, measured: Measured, progress: Progress
         difference,
         held_out,
         measured.hidden,
+        chart,
         gates,
     )
 

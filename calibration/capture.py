@@ -7,6 +7,7 @@ were asked for.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -27,6 +28,9 @@ SHORT, LONG = 1e-4, 1.0
 HIGH_GAIN = 8.0
 """Gain at which read noise and dark current stand above rounding."""
 
+CHART_FRAMES = 16
+"""Frames of the noise chart for each of a spot: it is evenly dim where a spot has a bright core."""
+
 _PEAK = 0.75  # of the range, at the shortest exposure of a bracket
 _BASE_EXPOSURE = 1e-3
 _POWER_STEP = 1 / 4095
@@ -38,7 +42,7 @@ class Plan(BaseModel):
     `depths`: positions of the source, uniform in 1/depth; `exposures`: of a bracket, each `ratio` times the one before;
     `frames`: averaged with the source on, and as many with it off, at every exposure; `dark_frames`: at
     every dark setting, four times as many of the flat; `flats`: exposures of the photon transfer; `fields`:
-    field angles, 1 on axis, 5 with the corners, or a grid of 9.
+    field angles, 1 on axis, 5 with the corners, or a grid of 9; `chart`: whether the noise chart is measured, too.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,6 +54,7 @@ class Plan(BaseModel):
     dark_frames: int = Field(default=6, ge=2, le=1000)
     flats: int = Field(default=9, ge=4, le=50)
     fields: Literal[1, 5, 9] = 1
+    chart: bool = False
 
 
 def planned_depths(plan: Plan, spec: OpticsSpec, reach: tuple[float, float]) -> NDArray[np.float64]:
@@ -160,6 +165,26 @@ def spot(rig: Rig, plan: Plan, depth: float, shape: tuple[int, int]) -> Arrays:
     }
 
 
+def chart(rig: Rig, plan: Plan, picture: Path) -> Arrays:
+    """A picture on the display of the rig, at one exposure: the arrays of a `Bracket` of whole frames, and `corner`.
+
+    Raises:
+        Refusal: the display is not seen.
+    """
+    count = CHART_FRAMES * plan.frames
+    with rig.chart(picture):
+        exposure = _expose_for_display(rig)
+        lit = Mean()
+        for frame in frames(rig, exposure, 1.0, count):
+            lit.add(frame.raw)
+    unlit = Mean()
+    with rig.target("dark"):
+        for frame in frames(rig, exposure, 1.0, count):
+            unlit.add(frame.raw)
+    bracket = Bracket(np.array([frame.exposure]), lit.mean[None], unlit.mean[None], count)
+    return bracket.arrays() | {"corner": np.array((0, 0))}
+
+
 class _Spread:
     """Temporal variance of each plane of the Bayer cell from successive differences, DN²."""
 
@@ -232,6 +257,25 @@ def _expose_for_peak(rig: Rig) -> tuple[float, float]:
     raise Refusal(
         "the point source is not seen in the field",
         "open the shutter by hand, look whether the source shines and stands before the lens",
+    )
+
+
+def _expose_for_display(rig: Rig) -> float:
+    """Exposure at which the brightest pixels, but for a thousandth of them, reach `_PEAK` of the range."""
+    info = rig.camera.info
+    range_ = info.white_level - info.black_level
+    exposure = _BASE_EXPOSURE
+    for _ in range(8):
+        (frame,) = frames(rig, exposure, 1.0, 1)
+        level = float(np.quantile(frame.raw, 0.999)) - info.black_level
+        if abs(level / (_PEAK * range_) - 1) < 0.15:
+            return exposure
+        exposure *= 0.15 if level >= 0.98 * range_ else _PEAK * range_ / max(level, 0.02 * range_)
+        if not SHORT / 10 < exposure < LONG:
+            break
+    raise Refusal(
+        "the display is too bright or not seen",
+        "switch it on, before the lens, at full brightness, shutter open",
     )
 
 

@@ -171,6 +171,14 @@ def fit_gates(fitted: list[float], held_out: list[float]) -> list[Gate]:
     return gates
 
 
+def chart_gate(likeness: float) -> Gate:
+    """Gate on the noise chart: likeness (NCC) of the point source's mosaic to the one the chart makes expect."""
+    return Gate(
+        "chart against point source (NCC)", likeness, "at least", 0.97, "",
+        "show the chart unscaled, in a dark room, at the distance in the rig file; take more frames",
+    )  # fmt: skip
+
+
 def mosaic_ncc(first: NDArray[np.floating], second: NDArray[np.floating]) -> float:
     """Normalised cross-correlation of two mosaics [y, x], no registration: mean over the planes of the Bayer cell.
 

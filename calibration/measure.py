@@ -22,6 +22,7 @@ from opticaldr.calibration.session import Arrays, Session
 from opticaldr.errors import Refusal
 from opticaldr.hardware.as_built import BuildErrors
 from opticaldr.hardware.cameras.simulated import spot_reach
+from opticaldr.hardware.chart import Chart, Display, noise_chart
 from opticaldr.hardware.rig import RigSpec
 from opticaldr.models.optics import Optic, OpticsSpec
 from opticaldr.models.optics.geometry import ON_AXIS, Field
@@ -37,7 +38,7 @@ class Measured:
 
     `spots`: arrays of `capture.spot`, field by field, each at all depths; `again`: the first place at the end;
     `depths`: asked for; `fields`: tangents (x, y) asked for, the axis first; `hidden`: of a simulated bench,
-    how its optic was really built.
+    how its optic was really built; `chart`: if it was asked for, the noise chart and a spot at its distance.
     """
 
     sensor: Characterised
@@ -46,6 +47,7 @@ class Measured:
     depths: NDArray[np.float64]
     fields: list[Field]
     hidden: BuildErrors | None
+    chart: tuple[Arrays, Arrays] | None = None
 
 
 def measure(
@@ -79,7 +81,16 @@ def measure(
         shape = window_shape(design, depths)
         fields = field_grid(plan.fields, design.spec, shape)
         places = [(field, float(depth)) for field in fields for depth in depths]
-        total = 4 + len(places)
+        beside, display = None, rig.chart
+        if plan.chart:
+            picture, near = session.folder / "chart.png", window_shape(design, np.array([display.distance]))
+            chart_of(design, display).write(picture)
+            if not bench.reach[0] <= display.distance <= bench.reach[1]:
+                raise Refusal(
+                    f"the point source cannot stand at the {display.distance:g} m of the display",
+                    f"choose {bench.reach[0]:.3g} to {bench.reach[1]:.3g} m (chart.distance in the rig file)",
+                )
+        total = 4 + len(places) + 2 * plan.chart
         progress("measure", 0, total)
 
         def take(name: str, what: Callable[[], Arrays], place: tuple[Field, float]) -> Arrays:
@@ -107,11 +118,26 @@ def measure(
         flat = take("flat", lambda: capture.flat(bench, plan), first)
         spots = [spot(f"spot-{number}", *place) for number, place in enumerate(places)]
         again = spot("reference", *first)
+        if plan.chart:
+            beside = (
+                take("chart", lambda: capture.chart(bench, plan, picture), first),
+                take(
+                    "chart-spot",
+                    lambda: capture.spot(bench, plan, display.distance, near),
+                    (ON_AXIS, display.distance),
+                ),
+            )
         white, hidden = bench.camera.info.white_level, bench.hidden
     sensor = characterise(
         dark, flat, exposures=(capture.SHORT, capture.LONG), high_gain=capture.HIGH_GAIN, white_level=white
     )
-    return Measured(sensor, spots, again, depths, fields, hidden)
+    return Measured(sensor, spots, again, depths, fields, hidden, beside)
+
+
+def chart_of(design: Optic, display: Display) -> Chart:
+    """The noise chart for a design: its light spreads as far as the spot's window reaches."""
+    rows, columns = window_shape(design, np.array([display.distance]))
+    return noise_chart(display, design.spec, (rows // 2, columns // 2))
 
 
 def window_shape(design: Optic, depths: NDArray[np.float64]) -> tuple[int, int]:

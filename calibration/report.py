@@ -12,6 +12,8 @@ import numpy as np
 from opticaldr.artefacts import Report
 from opticaldr.calibration.fit import surface_difference
 from opticaldr.calibration.gates import Gate
+from opticaldr.calibration.likelihood import brightened
+from opticaldr.calibration.noise_chart import Compared
 from opticaldr.hardware.as_built import FORM_MODES
 
 if TYPE_CHECKING:
@@ -77,6 +79,14 @@ def write_report(path: Path, found: Calibration) -> None:
         "Errors of the coefficients beside their bounds on a logarithmic scale.",
     )
     _tell_of_field(report, found)
+    if found.chart is not None:
+        report.section("Chart and point source")
+        report.figure(
+            _chart(found.chart),
+            f"Raw mosaics of the point source, and what the noise chart makes expect there, logarithmic over four "
+            f"decades (NCC {found.chart.likeness:.3f}); last, their difference, linear over ± 5 % of the peak.",
+            "A spot as measured, as expected from the chart, and the difference.",
+        )
     noise = found.sensor.noise
     report.section("Sensor").table(
         ["Figure", "Value", "Unit"],
@@ -206,6 +216,24 @@ def _spots(found: Calibration) -> Any:
     for axis in axes.ravel():
         axis.set_xticks([])
         axis.set_yticks([])
+    return figure
+
+
+def _chart(compared: Compared) -> Any:
+    from matplotlib.colors import LogNorm
+
+    spot = compared.spot.rate / np.nanmax(compared.spot.rate)
+    expected = brightened(compared.expected, compared.spot) / np.nanmax(compared.spot.rate)
+    figure, axes = drawing(1, 3, 7.2, 2.8)
+    for axis, image, title in zip(
+        axes[0], (spot, expected), ("point source", "from the chart"), strict=False
+    ):
+        axis.imshow(np.maximum(image, 1e-4), norm=LogNorm(1e-4, 1), cmap="magma")
+        axis.set_title(title)
+    axes[0][2].imshow(spot - expected, vmin=-0.05, vmax=0.05, cmap="RdBu_r")
+    axes[0][2].set_title("difference")
+    for axis in axes[0]:
+        axis.axis("off")
     return figure
 
 

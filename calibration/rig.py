@@ -6,6 +6,7 @@ import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
@@ -15,6 +16,7 @@ from opticaldr.errors import Refusal
 from opticaldr.firmware_interface import Board, SimulatedBoard
 from opticaldr.hardware.as_built import PINHOLE, BuildErrors, build
 from opticaldr.hardware.cameras import Camera, FlatPanel, SimulatedCamera
+from opticaldr.hardware.cameras.screen import Screen
 from opticaldr.hardware.rig import SIMULATED, ReplayPart, RigSpec, SimulatedPart, camera_of
 from opticaldr.hardware.world import World
 from opticaldr.models.optics import Optic
@@ -121,6 +123,28 @@ class Rig:
         self.world.drift_time = measurement * _SEAT
         if isinstance(self.camera, SimulatedCamera):
             self.camera.reseed(measurement)
+
+    @contextmanager
+    def chart(self, picture: Path) -> Iterator[None]:
+        """Show the camera a picture (PNG) on the display of the rig file, until the block ends."""
+        from PIL import Image
+
+        display = self.spec.chart
+        if self._attended:
+            self._ask(
+                f"show {picture} unscaled on the whole of a monitor of {display.columns} x {display.rows} pixels at "
+                f"full brightness, {display.distance:g} m from the pupil, upright, in a dark room"
+            )
+        with Image.open(picture) as shown:
+            rng = np.random.default_rng([self._seed, 0xC4A])
+            self.world.scene = Screen.draw(display, np.asarray(shown), rng)
+        self.board.shutter(True)
+        try:
+            yield
+        finally:
+            self.world.scene = None
+        if self._attended:
+            self._ask("take the monitor away")
 
     @contextmanager
     def target(self, kind: Literal["source", "flat", "dark"]) -> Iterator[None]:

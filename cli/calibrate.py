@@ -34,6 +34,12 @@ def calibrate(
     frames: Annotated[
         int, typer.Option("--frames", min=1, max=1000, help="Frames averaged at every exposure.")
     ] = 4,
+    chart: Annotated[
+        bool,
+        typer.Option(
+            "--chart", help="Show a noise chart on a monitor, too, and compare it with the point source."
+        ),
+    ] = False,
     work: Annotated[
         Path | None,
         typer.Option(
@@ -93,7 +99,7 @@ def calibrate(
         )
         for path in against or []
     ]
-    plan = Plan(depths=depths, frames=frames, fields=fields)  # type: ignore[arg-type]
+    plan = Plan(depths=depths, frames=frames, fields=fields, chart=chart)  # type: ignore[arg-type]
     with progress_bar() as progress:
         made = run(source, bench, out, seed=seed, plan=plan, work=work, others=others, progress=progress)
     exported = _export(made, form) if form else []

@@ -11,6 +11,9 @@ port = "/dev/ttyACM0"       # a pyserial URL, or the word simulated
 [stage]
 origin = 0.352              # depth of the point source with the stage at home, metres from the pupil
 
+[chart]                     # the monitor that shows the noise chart
+distance = 0.6              # from the pupil, metres
+
 [tolerances]                # what workshop and assembler quote for the build: standard deviations
 form = 80e-9
 decentre = 25e-6
@@ -31,6 +34,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from opticaldr.errors import Refusal
 from opticaldr.hardware.as_built import UNQUOTED, Tolerances
 from opticaldr.hardware.cameras import Camera, ReplayCamera, SimulatedCamera
+from opticaldr.hardware.chart import Display
 from opticaldr.hardware.world import World
 from opticaldr.models.optics import SensorSpec
 
@@ -120,6 +124,7 @@ class RigSpec(_Part):
     camera: CameraPart = SimulatedPart()
     board: BoardPart = BoardPart()
     stage: StagePart = StagePart()
+    chart: Display = Display()
     tolerances: TolerancesPart = TolerancesPart()
     simulation: SimulationPart = SimulationPart()
 

@@ -1,7 +1,7 @@
 """A camera in the simulated world: it looks through the optic that was really built, with a sensor that has noise.
 
 What it sees is decided by the world: the point source at the stage's true position; or, where `World.scene` says so, a
-flat panel held before the lens or a subject. Light passes the shutter, ambient light adds to it, and taking
+flat panel held before the lens, a display or a subject. Light passes the shutter, ambient light adds to it, and taking
 a frame takes simulated time.
 """
 
@@ -21,6 +21,7 @@ from opticaldr.errors import Refusal
 from opticaldr.hardware.cameras.camera import CameraInfo, RawFrame
 from opticaldr.hardware.cameras.errors import CameraLost, OutOfRange
 from opticaldr.hardware.cameras.pixels import pixel_integrals
+from opticaldr.hardware.cameras.screen import Screen, screen_irradiance
 from opticaldr.hardware.world import World
 from opticaldr.models.optics import (
     Optic,
@@ -171,15 +172,33 @@ class SimulatedCamera:
             return ambient + self._spot() * np.float32(world.source_intensity)
         if isinstance(world.scene, FlatPanel):
             return ambient + _mosaic_of(np.asarray(world.scene.level) * full_well_rate, spec.sensor)
+        if isinstance(world.scene, Screen):
+            return ambient + self._picture(world.scene)
         if isinstance(world.scene, Subject):
             return ambient + self._image(world.scene) * np.float32(full_well_rate)
-        raise TypeError(f"World.scene is a {type(world.scene).__name__}: neither FlatPanel nor Subject")
+        raise TypeError(
+            f"World.scene is a {type(world.scene).__name__}: neither FlatPanel, Screen nor Subject"
+        )
 
     def _spot(self) -> NDArray[np.float32]:
         """Electrons a second [y, x] for one watt per steradian at the source's true place."""
         world, optic = self.world, self._optic
         place = world.depth, world.source_place, world.source_diameter
         return self._once(("spot", id(optic), *place), lambda: point_response(optic, *place))
+
+    def _picture(self, screen: Screen) -> NDArray[np.float32]:
+        """Electrons a second [y, x] that a display leaves."""
+        optic, sensor = self._optic, self._optic.spec.sensor
+
+        def electrons() -> NDArray[np.float32]:
+            light = screen_irradiance(optic, screen, spot_reach(optic, screen.depth), _SUBPIXELS)
+            light *= electrons_per_joule(optic.spec)[:, None, None]
+            behind_filters: NDArray[np.float32] = share_charge(
+                mosaic(light.astype(np.float32), sensor), sensor.crosstalk
+            )
+            return behind_filters
+
+        return self._once(("screen", id(optic), id(screen)), electrons)
 
     def _image(self, subject: Subject) -> NDArray[np.float32]:
         """Fractions of full well in the nominal exposure, at raw pixels behind their filters [y, x]."""
