@@ -24,7 +24,11 @@ def study(lens, errors=None, **controls):
         controls=list(controls),
         utility={name: SimpleNamespace(expression=value(0.5), accuracy=value(0.8)) for name in aucs},
         scores={
-            name: {"mae": value(mae), "mae_above_lens": value(mae - errors[LENS]), "constant_mae": value(12.0)}
+            name: {
+                "mae": value(mae),
+                "mae_above_lens": value(mae - errors[LENS]),
+                "constant_mae": value(12.0),
+            }
             for name, mae in errors.items()
         },
         worst=lambda name=LENS: SimpleNamespace(auc=value(aucs[name])),
