@@ -26,7 +26,7 @@ def test_the_excess_is_a_paired_difference_over_people():
 
 @pytest.mark.slow
 def test_behind_a_lens_that_shows_nothing_nobody_is_read_better_than_by_who_says_the_median():
-    recordings = record(range(80), range(500, 540), [60.0], seed=0, size=(96, 96))
+    recordings = record(range(120), range(500, 600), [60.0], seed=0, size=(96, 96))
     sensor = preset("clinic").sensor
     dark = PsfView("dark", np.full((1, 3, 3, 3), 1e-9, np.float32))
     seen, unseen = (
