@@ -46,7 +46,8 @@ class ChartPsf:
         psf: what a raw pixel gets whose centre lies there, as a fraction of what all pixels get that lie whole
             pixels from it [colour, y, x], `PARTS` samples a raw pixel; the middle one is where the chart's chief rays
             land, up to the plain shift of its dots by the PSF's own centroid.
-        uncertainty: standard error of a sample [colour]; all samples are seen by equally many pixels.
+        uncertainty: standard error of a sample [colour], from the light that is left; all samples are seen by equally
+            many pixels.
         background: light that is not the chart's, as a fraction of its white [colour].
         smoothness: weight of the regularisation.
         residual: RMS of the light that is left, in standard errors [colour].
@@ -207,25 +208,29 @@ class _Projection:
             next_fast_len(PARTS * (count + 2 * by), real=True)
             for count, by in zip(sensor, reach, strict=True)
         )
-        y, x = (
-            np.arange(samples) / PARTS - by - (count - 1) / 2
-            for samples, by, count in zip(self._shape, reach, sensor, strict=True)
-        )
-        self.y, self.x = np.meshgrid(y[self._pixels[0]], x[self._pixels[1]], indexing="ij")
-        back = np.linalg.inv(where)
-        u, v, w = (a * x[None] + b * y[:, None] + c for a, b, c in back)
-        u, v = u / w, v / w
+        y, x = (centred(count, 1.0) for count in sensor)
+        self.y, self.x = np.meshgrid(y, x, indexing="ij")
+        back = np.asarray(np.linalg.inv(where), np.float64)
+        u, v, w = (a * self.x + b * self.y + c for a, b, c in back)
         rows, columns = (
             min(noise, shown - 2 * by / scale) / 2
             for noise, shown, by in zip(chart.noise, chart.picture.shape, reach, strict=True)
         )
-        self.inside = ((np.abs(v) < rows) & (np.abs(u) < columns))[self._pixels]
+        self.inside = (np.abs(v / w) < rows) & (np.abs(u / w) < columns)
         """Raw pixels in the noise's image that see nothing but the display [y, x]."""
         self.cell = chart.cell * scale * PARTS
+        fine = 2 * PARTS
+        y, x = (
+            np.arange(2 * samples) / fine - by - (count - 1) / 2
+            for samples, by, count in zip(self._shape, reach, sensor, strict=True)
+        )
+        spectrum = rfft2(radiance.seen(back, x, y, 1 / (fine * scale)))
+        # Of every other sample, without what would be taken for coarser fringes.
+        low = np.fft.fftfreq(self._shape[0], 1 / self._shape[0]).astype(int), self._shape[1] // 2 + 1
         down, across = np.fft.fftfreq(self._shape[0]), np.fft.rfftfreq(self._shape[1])
-        # `mean` blurs by the width of a sample, which is not to be taken for the PSF's.
-        sharp = np.outer(np.sinc(down), np.sinc(across))
-        self._spectrum = (rfft2(radiance.mean(u, v, 1 / (PARTS * scale))) / sharp).astype(np.complex64)
+        # `seen` blurs by the width of a sample, which is not to be taken for the PSF's.
+        sharp = 4 * np.outer(np.sinc(down / 2), np.sinc(across / 2))
+        self._spectrum = (spectrum[low[0], : low[1]] / sharp).astype(np.complex64)
         self._slopes = tuple(
             (2j * np.pi * PARTS * frequency).astype(np.complex64)
             for frequency in (across[None], down[:, None])

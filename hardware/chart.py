@@ -26,6 +26,8 @@ _DOT = 12  # raw pixels along the side of a dot's image, at least
 CLEAR = 16
 """Raw pixels between the light of the noise and that of a dot."""
 
+_STRIP = 64  # rows at a time, to hold little
+
 
 class Display(BaseModel):
     """A monitor before the camera: `columns` × `rows` pixels of side `pitch`, its middle at `distance` (metres) from
@@ -155,6 +157,23 @@ class Radiance:
         self._sums = np.zeros((rows + 1, columns + 1))
         self._sums[1:, 1:] = (picture / WHITE).cumsum(0).cumsum(1)
         self._side = np.sqrt(fill)
+
+    def seen(
+        self, back: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64], side: float
+    ) -> NDArray[np.float32]:
+        """Radiance [y, x], 1 for white, at the far ends of chief rays, each over a square of `side` display pixels.
+
+        Args:
+            back: homography from places on the sensor to display pixels, both from the middle [3, 3].
+            x: places on the sensor along a row, `y`: along a column.
+            side: of the squares, which lie along the display's rows.
+        """
+        seen = np.empty((len(y), len(x)), dtype=np.float32)
+        for first in range(0, len(y), _STRIP):
+            strip = slice(first, first + _STRIP)
+            u, v, w = (a * x[None] + b * y[strip, None] + c for a, b, c in back)
+            seen[strip] = self.mean(u / w, v / w, side)
+        return seen
 
     def mean(self, x: NDArray[np.float64], y: NDArray[np.float64], side: float) -> NDArray[np.float64]:
         """Radiance, 1 for white, over squares of `side` around (x, y), in display pixels from the display's middle.

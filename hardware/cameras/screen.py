@@ -15,7 +15,6 @@ _FILL = 0.8  # of a display pixel's area
 _CONTRAST = 1000.0
 _RADIANCE = 1.0  # of white, W m⁻² sr⁻¹: an office monitor of 250 cd/m²
 _SHIFT, _AWAY, _TURN = 4e-3, 3e-3, 8e-3  # how well a person places it: metres aside and in depth, radians
-_STRIP = 64  # rows of samples at a time
 
 
 @dataclass(frozen=True)
@@ -88,14 +87,10 @@ def screen_irradiance(
         np.arange(count) / parts - by - (extent - 1) / 2
         for count, by, extent in zip(shape, reach, sensor.shape, strict=True)
     )
-    back = np.linalg.inv(screen.homography(spec.sensor_distance, sensor.pitch))
-    radiance = Radiance(screen.picture, _FILL)
-    side = 1 / (parts * screen.display.magnification(spec))
-    shown = np.empty(shape, dtype=np.float32)
-    for first in range(0, shape[0], _STRIP):
-        y, x = np.meshgrid(rows[first : first + _STRIP], columns, indexing="ij")
-        u, v, w = np.tensordot(back, np.stack([x, y, np.ones_like(x)]), axes=1)
-        shown[first : first + _STRIP] = radiance.mean(u / w, v / w, side)
+    back = np.asarray(np.linalg.inv(screen.homography(spec.sensor_distance, sensor.pitch)), np.float64)
+    shown = Radiance(screen.picture, _FILL).seen(
+        back, columns, rows, 1 / (parts * screen.display.magnification(spec))
+    )
     light = rfft2(1 / _CONTRAST + (1 - 1 / _CONTRAST) * shown)
     light *= _pixel_transfer(shape, parts).astype(np.float32)
     pixels = tuple(

@@ -72,10 +72,12 @@ def found(blurred, chart, spec):
 def test_a_gaussian_is_found_within_its_standard_error(found):
     assert found.psf.sum((1, 2)) == pytest.approx(PARTS**2)
     for psf, uncertainty in zip(found.psf, found.uncertainty, strict=True):
-        off = psf - gaussian(psf)
-        assert 0.7 < np.sqrt(np.mean(off**2)) / uncertainty < 1.3
+        ideal = gaussian(psf)
+        off = psf - ideal
+        assert 0.8 < np.sqrt(np.mean(off[ideal < 1e-6] ** 2)) / uncertainty < 1.2
+        assert np.sqrt(np.mean(off**2)) / uncertainty < 1.7  # smoothness costs a little of the peak
         assert np.hypot(*centroid(psf, 1 / PARTS)) < 0.1
-    assert found.residual == pytest.approx(np.ones(3), abs=0.15)  # 1 if smoothness cost nothing
+    assert found.residual == pytest.approx(np.ones(3), abs=0.1)
     assert found.background == pytest.approx(np.zeros(3), abs=0.01)
 
 
