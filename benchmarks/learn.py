@@ -29,7 +29,7 @@ BATCH = 48
 DEPTHS = (0.5, 0.65, 0.85)
 
 WHY_OPTICS = (
-    "compact itself is small, 13 million multiplications a frame, about what two Fourier transforms of its three colours "
+    "compact itself is small, 13 million multiplications a frame, what two Fourier transforms of its colours "
     "and their noise cost; a moving lens adds the way back, and the gradient of the network's first layers towards the "
     "frames. Next: while the lens stands still, keep every frame's noiseless image, which tint and exposure only scale"
 )
