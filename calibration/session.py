@@ -38,9 +38,10 @@ class Session:
         folder.mkdir(parents=True, exist_ok=True)
         record = folder / _IDENTITY
         text = json.dumps(identity, indent=2, sort_keys=True) + "\n"
-        if not record.exists():
+        known = record.read_text(encoding="utf-8") if record.exists() else None
+        if known != text and (known is None or not any(folder.glob("[!.]*.npz"))):
             _write(record, lambda path: path.write_text(text, encoding="utf-8"))
-        elif record.read_text(encoding="utf-8") != text:
+        elif known != text:
             raise Refusal(
                 f"{folder} holds measurements of another design, rig or plan",
                 "give another --work folder, or remove this one",

@@ -50,3 +50,11 @@ def test_a_damaged_measurement_is_named(tmp_path):
     (tmp_path / "spot.npz").write_bytes(b"PK not a zip")
     with pytest.raises(Refusal, match=r"spot\.npz"):
         session.measure("spot", lambda: {})
+
+
+def test_a_folder_without_measurements_takes_another_session(tmp_path):
+    Session(tmp_path, {"seed": 1})
+    Session(tmp_path, {"seed": 2}).measure("spot", lambda: {"light": np.zeros(3)})
+    Session(tmp_path, {"seed": 2})
+    with pytest.raises(Refusal, match="another design, rig or plan"):
+        Session(tmp_path, {"seed": 1})
