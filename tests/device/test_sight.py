@@ -85,7 +85,11 @@ def test_a_full_window_becomes_one_estimate_and_is_forgotten(bench):
 def test_nothing_of_a_frame_is_left_once_it_is_done_with(bench):
     bench.look(3)
     assert not bench.ring.slots.any()
-    for left in (bench.estimator._superpixels, bench.estimator._embedding, bench.sight._interlock._band._grey):
+    for left in (
+        bench.estimator._superpixels,
+        bench.estimator._embedding,
+        bench.sight._interlock._band._grey,
+    ):
         assert not left.any()
 
 
