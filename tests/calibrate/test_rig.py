@@ -16,6 +16,7 @@ from opticaldr.hardware.cameras import RawFrame, ReplayCamera, SimulatedCamera
 from opticaldr.hardware.cameras.errors import CameraLost, NoCamera, WrongMode
 from opticaldr.hardware.cameras.opencv import OpenCVCamera
 from opticaldr.hardware.cameras.picamera2 import Picamera2Camera
+from opticaldr.hardware.chart import noise_chart
 from opticaldr.hardware.rig import OpenCVPart, Picamera2Part, ReplayPart, RigSpec, camera_of, load_rig
 from opticaldr.hardware.world import World
 from opticaldr.models.optics import Optic
@@ -175,6 +176,20 @@ def test_a_person_is_asked_for_the_flat_panel_of_a_real_bench(design, pi):
         level = rig.camera.capture().raw.mean()
     assert level > 200
     assert [("panel" in each) for each in asked] == [True, True]
+
+
+def test_a_person_is_asked_to_show_the_chart_and_where(design, pi, tmp_path):
+    asked, picture = [], tmp_path / "chart.png"
+    rig = Rig(real(), design=design, ask=asked.append)
+    noise_chart(rig.spec.chart, design.spec, (30, 30)).write(picture)
+    pi(rig)
+    with rig, rig.chart(picture):
+        rig.world.advance(1.0)
+        assert rig.world.shutter_transmission == 1
+    assert str(picture) in asked[0]
+    assert "1920 x 1080 pixels" in asked[0]
+    assert "0.6 m from the pupil" in asked[0]
+    assert "away" in asked[1]
 
 
 def test_without_a_terminal_a_bench_that_needs_a_person_says_so(design, pi, monkeypatch):
