@@ -114,9 +114,9 @@ def families(
 
         return gaussian_view(sized(reached, width, start=max(width / 1.177, 0.1)), count, "Gaussian blur")
 
-    def traced(name: str, spots: Spots) -> Family:
+    def traced(name: str, spots: Spots, size: float = 1e-5) -> Family:
         def view(width: float) -> View:
-            return PsfView(name, spots.bank(sized(spots.width, width, start=1e-5), window))
+            return PsfView(name, spots.bank(sized(spots.width, width, start=size), window))
 
         return Family(name, view)
 
@@ -128,7 +128,7 @@ def families(
         traced("random Zernikes", mask),
     ]
     if start is not None:
-        kinds.append(traced("start, not learned", Spots(start, spec, depths)))
+        kinds.append(traced("start, not learned", Spots(start, spec, depths), size=1.0))
     return kinds
 
 
