@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from opticaldr.cli.evaluate import Budget
-from opticaldr.cli.options import AcceptFailedGates, Json
+from opticaldr.cli.options import AcceptFailedGates, Faces, Json, Recogniser
 
 if TYPE_CHECKING:
     from opticaldr.artefacts import Artefact
@@ -22,16 +22,8 @@ def ablate(
     out: Annotated[
         Path | None, typer.Option("--out", help="Also write the result as JSON here.", show_default=False)
     ] = None,
-    faces: Annotated[
-        Path | None,
-        typer.Option(help="Also on photographs: a folder with one folder per person.", show_default=False),
-    ] = None,
-    recogniser: Annotated[
-        Path | None,
-        typer.Option(
-            help="ONNX face embedding network for the photographs, its TOML beside it.", show_default=False
-        ),
-    ] = None,
+    faces: Faces = None,
+    recogniser: Recogniser = None,
     seeds: Annotated[int, typer.Option(min=2, max=100, help="How many times, from seed 0 on.")] = 3,
     budget: Annotated[Budget, typer.Option(help="People and attackers of each time.")] = Budget.quick,
     accept_failed_gates: AcceptFailedGates = False,

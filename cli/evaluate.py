@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from opticaldr.cli.options import AcceptFailedGates, Json, Out, Seed
+from opticaldr.cli.options import AcceptFailedGates, Faces, Json, Out, Recogniser, Seed
 
 
 class Budget(StrEnum):
@@ -23,16 +23,8 @@ def evaluate(
         typer.Argument(help="Folder of a design, calibration, head or bundle.", show_default=False),
     ] = None,
     out: Out = None,
-    faces: Annotated[
-        Path | None,
-        typer.Option(help="Also judge photographs: a folder with one folder per person.", show_default=False),
-    ] = None,
-    recogniser: Annotated[
-        Path | None,
-        typer.Option(
-            help="ONNX face embedding network for the photographs, its TOML beside it.", show_default=False
-        ),
-    ] = None,
+    faces: Faces = None,
+    recogniser: Recogniser = None,
     budget: Annotated[
         Budget, typer.Option(help="quick: minutes; standard: every attacker, tens of minutes; full: hours.")
     ] = Budget.quick,

@@ -14,3 +14,17 @@ Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything ran
 AcceptFailedGates = Annotated[
     bool, typer.Option("--accept-failed-gates", help="Go on although the calibration failed a quality gate.")
 ]
+Faces = Annotated[
+    Path | None,
+    typer.Option(
+        "--faces", help="Also on photographs: a folder with one folder per person.", show_default=False
+    ),
+]
+Recogniser = Annotated[
+    Path | None,
+    typer.Option(
+        "--recogniser",
+        help="ONNX face embedding network for the photographs, its TOML beside it.",
+        show_default=False,
+    ),
+]
