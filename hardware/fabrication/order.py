@@ -67,6 +67,8 @@ def fabricate(
     Raises:
         Refusal: unknown process or setting, or a design the process cannot make; the message has the figure.
     """
+    if out is not None and out.exists():
+        raise Refusal(f"{out} exists already", "artefacts are never changed: name another --out or remove it")
     optic = Optic.read(design.path)
     if process == "slm":
         from opticaldr.hardware.fabrication.show_pattern import make_pattern

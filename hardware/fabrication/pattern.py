@@ -32,7 +32,7 @@ class SlmPattern(Settings):
         None, description="light on the SLM (m); the table's if not given, else the middle of the design's"
     )
     resolution: tuple[int, int] | None = Field(
-        None, description="columns and rows the SLM is driven with, to be checked against the preset's"
+        None, description="[columns, rows] the SLM is driven with, to be checked against the preset's"
     )
     polarity: Literal[1, -1] = Field(1, description="1 if brighter retards more (without a table)")
     flatness: Path | None = Field(

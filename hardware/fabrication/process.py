@@ -85,7 +85,9 @@ class Process(Settings, ABC):
     wavelength: Metres | None = Field(
         None, description="wavelength the heights are exact for (m); the middle of the design's if not given"
     )
-    relief_faces: Side = Field("scene", description="side of the plate that carries the relief")
+    relief_faces: Side = Field(
+        "scene", description="side of the plate that carries the relief: scene or sensor"
+    )
     pixel: Metres = Field(description="largest pixel the relief is drawn with (m)")
     min_pixel: Metres = Field(description="smallest pixel the process can place (m)")
     max_depth: Metres = Field(description="deepest relief (m)")
@@ -136,6 +138,11 @@ class Process(Settings, ABC):
                 f"{self.name} places pixels of {self.min_pixel * 1e6:.3g} um or more, "
                 f"not {self.pixel * 1e6:.3g} um",
                 f"set pixel to at least {self.min_pixel * 1e6:.3g} um",
+            )
+        if self.pixel > relief.width / 8:
+            raise Refusal(
+                f"pixels of {self.pixel:g} m cannot draw a relief of {relief.width:.3g} m",
+                "lengths are metres unless they carry a unit: write pixel=1um",
             )
         samples = max(relief.samples, 2 * int(np.ceil(relief.width / self.pixel / 2 - 1e-9)))
         fine = relief.sampled(samples)

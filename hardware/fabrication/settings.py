@@ -24,7 +24,11 @@ class Settings(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "the settings"
+            if first["type"] == "extra_forbidden":
+                raise Refusal(
+                    f"{cls.name} has no setting {where}", f"settings are: {', '.join(cls.model_fields)}"
+                ) from None
             raise Refusal(
                 f"{cls.name}: {where}: {first['msg']} (given: {first['input']!r})",
-                f"settings are: {', '.join(cls.model_fields)}",
+                f"opticaldr fabricate --process {cls.name} --explain says what it takes",
             ) from None

@@ -27,8 +27,9 @@ from .conftest import sealed, small_spec
         ("multilevel", {"max_depth": 0.5e-6}, r"is 1\.01 um deep, multilevel makes at most 0\.50 um"),
         ("multilevel", {"pixel": 0.05e-6}, r"places pixels of 0\.2 um or more, not 0\.05 um"),
         ("two-photon", {"pixel": 1e-9}, r"places pixels of 0\.1 um or more, not 0\.001 um"),
+        ("multilevel", {"pixel": 1.0}, r"pixels of 1 m cannot draw"),
         ("multilevel", {"levels": 33}, r"multilevel: levels: .*less than or equal to 32.*33"),
-        ("multilevel", {"leves": 8}, r"multilevel: leves: Extra inputs"),
+        ("multilevel", {"leves": 8}, r"multilevel has no setting leves"),
         ("refractive", {"size": 2e-3}, r"a round plate of 2\.000 mm does not hold the relief"),
         ("refractive", {"material": "IP-S"}, "no refractive index is known for IP-S"),
         ("refractive", {"material": "unobtainium"}, "no refractive index is known for unobtainium"),
@@ -41,6 +42,14 @@ def test_what_a_process_cannot_do(
     with pytest.raises(Refusal, match=wrong):
         fabricate(design, process, tmp_path / "mask", settings=settings, parts=0)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_folder_is_refused_before_any_work(design: Artefact, tmp_path: Path) -> None:
+    told: list[str] = []
+    for process in ("multilevel", "slm"):
+        with pytest.raises(Refusal, match="exists already"):
+            fabricate(design, process, tmp_path, progress=lambda stage, done, total: told.append(stage))
+    assert told == []
 
 
 def test_a_design_pixel_finer_than_the_process_is_refused(tmp_path: Path) -> None:
