@@ -12,7 +12,10 @@ from opticaldr.cli.options import Json, Out, Seed
 def design(
     preset: Annotated[
         str | None,
-        typer.Option(help="Optics to start from, in place of the config's.", show_default="clinic"),
+        typer.Option(
+            help="Optics to start from, in place of the config's: clinic, or a TOML file like it.",
+            show_default="clinic",
+        ),
     ] = None,
     config: Annotated[
         Path | None,

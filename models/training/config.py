@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from opticaldr.errors import Refusal
-from opticaldr.models.optics import OpticsSpec, preset
+from opticaldr.models.optics import OpticsSpec, load_spec, preset
 
 C = TypeVar("C", bound="_Config")
 
@@ -152,12 +152,12 @@ class DesignConfig(_Config):
     """Steps between two checkpoints."""
 
     def optics(self) -> OpticsSpec:
-        """The preset, its pupil sampled as ``lens.samples`` says.
+        """The preset (a name, or a TOML file of one's own), its pupil sampled as ``lens.samples`` says.
 
         Raises:
             Refusal: unknown preset.
         """
-        spec = preset(self.preset)
+        spec = load_spec(Path(self.preset)) if self.preset.endswith(".toml") else preset(self.preset)
         if self.lens.samples is None:
             return spec
         return spec.model_copy(update={"pupil": spec.pupil.model_copy(update={"samples": self.lens.samples})})

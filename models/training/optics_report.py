@@ -5,20 +5,25 @@ from pathlib import Path
 import numpy as np
 
 from opticaldr.artefacts import Report
-from opticaldr.models.optics import face_width, preset, zernike_height
+from opticaldr.models.optics import face_width, zernike_height
 from opticaldr.models.optics.draw import draw_height, draw_mtf, draw_phase, draw_psfs
 from opticaldr.models.training.config import DesignConfig
+from opticaldr.models.training.lens import unlearned
 
 
 def write_optics_report(path: Path, config: DesignConfig) -> None:
-    """Draw the preset with its starting height map (``mask.start``) at the config's distances, into one page.
+    """Draw the preset and the surface that learning starts from at the config's distances, into one page.
+
+    Without a stock lens that surface is ``mask.start``.
 
     Raises:
         Refusal: unknown preset.
     """
-    spec = preset(config.preset)
+    spec = config.optics()
     depths = config.subjects.depths
-    height = zernike_height(spec.mask.start, spec).astype(np.float32)
+    height = zernike_height(spec.mask.start if spec.lens is None else unlearned(config), spec).astype(
+        np.float32
+    )
     report = Report(
         f"Optics of the preset {spec.name}",
         "Before anything is learned: the mask's starting surface and what it does to a point of light.",

@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from importlib import resources
 
 import pytest
 import typer
@@ -10,6 +11,7 @@ from typer.testing import CliRunner
 from opticaldr.artefacts import open_artefact
 from opticaldr.cli import design, export, finetune
 from opticaldr.errors import Refusal
+from opticaldr.models.optics import preset
 from opticaldr.models.training import DesignConfig, FinetuneConfig
 from tests.data import miniatures
 
@@ -44,6 +46,15 @@ def test_optics_are_drawn_without_learning(tmp_path):
     )
     assert drawn.exit_code == 0, drawn.exception
     assert (tmp_path / "optics.html").read_text().count("<img") == 4
+
+
+def test_optics_of_ones_own_are_a_preset(tmp_path):
+    own = resources.files("opticaldr.models.optics") / "presets" / "clinic.toml"
+    (tmp_path / "mine.toml").write_text(own.read_text().replace('name = "clinic"', 'name = "mine"'))
+    config = DesignConfig(preset=str(tmp_path / "mine.toml"))
+    assert config.optics() == preset("clinic").model_copy(update={"name": "mine"})
+    with pytest.raises(Refusal, match=r"absent\.toml is missing"):
+        DesignConfig(preset=str(tmp_path / "absent.toml")).optics()
 
 
 def test_export_refuses_what_is_no_artefact(tmp_path):
