@@ -253,7 +253,10 @@ def _expose_for_peak(rig: Rig) -> tuple[float, float]:
         if exposure > LONG or exposure < SHORT / 10:
             break
     if exposure < _BASE_EXPOSURE:
-        raise Refusal("the spot saturates at the shortest exposure", "put a grey filter before the source")
+        raise Refusal(
+            "the spot saturates at the shortest exposure",
+            "darken the room; if it is dark, put a grey filter before the source",
+        )
     raise Refusal(
         "the point source is not seen in the field",
         "open the shutter by hand, look whether the source shines and stands before the lens",

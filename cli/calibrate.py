@@ -27,7 +27,9 @@ def calibrate(
     rig: Annotated[
         str, typer.Option("--rig", help="RIG.toml of the bench, or the word simulated.")
     ] = "simulated",
-    depths: Annotated[int, typer.Option("--depths", min=1, max=50, help="Depths to measure at.")] = 5,
+    depths: Annotated[
+        int, typer.Option("--depths", min=1, max=50, help="Depths to measure at; the gates ask for three.")
+    ] = 5,
     fields: Annotated[
         int, typer.Option("--fields", help="Field angles: 1 on axis, 5 with the corners, 9 in a grid.")
     ] = 1,
