@@ -55,6 +55,8 @@ def load_key(path: Path) -> Ed25519PrivateKey:
 
 def load_public_key(path: Path) -> Ed25519PublicKey:
     """Read a public key (PEM); `Refusal` if there is none."""
+    if not path.exists():
+        raise Refusal(f"there is no key at {path}", "name the .pub file of the key that signed")
     try:
         key = serialization.load_pem_public_key(path.read_bytes())
     except (ValueError, OSError):

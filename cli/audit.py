@@ -1,4 +1,4 @@
-"""``opticaldr audit``: check the log of a device."""
+"""``opticaldr audit``: check the log of a device, or send from it again."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,12 +7,14 @@ import typer
 
 from opticaldr.cli.options import Json
 
-app = typer.Typer(no_args_is_help=True, help="Check the signed log of a deployed camera.")
+app = typer.Typer(
+    no_args_is_help=True, help="Check the signed log of a camera, or have its entries delivered again."
+)
 
 
 @app.callback()
 def audit() -> None:
-    """Check the signed log of a deployed camera."""
+    """Check the signed log of a camera, or have its entries delivered again."""
 
 
 @app.command()
@@ -34,7 +36,10 @@ def verify(
     from opticaldr.artefacts import load_public_key
     from opticaldr.cli.console import tell
     from opticaldr.device.audit import public_hex, verify_log
+    from opticaldr.errors import Refusal
 
+    if log.is_dir():
+        raise Refusal(f"{log} is a folder", "name the audit.ndjson in it")
     public = load_public_key(key if key is not None else log.with_name("device.key.pub"))
     found = verify_log(log, public, head=head)
     tell(

@@ -79,7 +79,7 @@ def inspect(bundle: Bundle, as_json: Json = False) -> None:
             "runs": spec.frame_graph,
             "expires": spec.expires.isoformat() if spec.expires else "not stated",
             "worst_estimate_difference": parity.get("worst_estimate_difference", "not stated"),
-            "kept_in_float": parity.get("int8", {}).get("kept_in_float", "not stated"),
+            "kept_in_float": parity.get("int8", {}).get("kept_in_float", "not stated") or "nothing",
             "signed_with": signature.get("public_key", "unsigned"),
             "bytes": sum(opened.file(name).stat().st_size for name in opened.manifest.files),
             "purpose": spec.purpose,

@@ -32,6 +32,8 @@ def test_private_key_is_for_its_owner_only(tmp_path):
 def test_what_is_no_key_is_refused(tmp_path):
     with pytest.raises(Refusal, match="no key at"):
         load_key(tmp_path / "none")
+    with pytest.raises(Refusal, match="no key at"):
+        load_public_key(tmp_path / "none")
     (tmp_path / "text").write_text("hello")
     (tmp_path / "text").chmod(0o600)
     with pytest.raises(Refusal, match="no Ed25519 private key"):
