@@ -57,6 +57,7 @@ class MqttBroker:
         self._client.on_publish = self._acknowledged
         self._client.reconnect_delay_set(1, _LONGEST_AWAY)
         self._client.will_set(f"{topic}/status", b"offline", qos=1, retain=True)
+        self._plain = tls is None
         if tls is not None:
             self._client.tls_set_context(tls)
         if username is not None:
@@ -125,4 +126,4 @@ class MqttBroker:
             self._trouble = "the connection was lost"
 
     def _not_reached(self, client: Any, data: Any) -> None:
-        self._trouble = "nobody answers"
+        self._trouble = "nobody answers" if self._plain else "nobody answers over TLS"
