@@ -1,5 +1,7 @@
 """``python -m benchmarks [room …]``: measure rooms, each in its own process, and write benchmarks/RESULTS.md.
 
+What slow tests measured is told in ``benchmarks/proofs.md``, which ends the page.
+
 What was measured of a room stays in ``benchmarks/results/<room>.json`` until it is measured again, so that the page can
 be brought up to date room by room.
 """
@@ -69,7 +71,8 @@ def run(rooms: list[str]) -> None:
         measure(room)
     kept = [HERE / "results" / f"{room}.json" for room in ROOMS]
     results = [json.loads(path.read_text(encoding="utf-8")) for path in kept if path.exists()]
-    (HERE / "RESULTS.md").write_text(page(results), encoding="utf-8")
+    proofs = (HERE / "proofs.md").read_text(encoding="utf-8")
+    (HERE / "RESULTS.md").write_text(page(results) + proofs, encoding="utf-8")
 
 
 if __name__ == "__main__":
