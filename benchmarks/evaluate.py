@@ -78,7 +78,7 @@ def figures() -> list[Figure]:
             90,
             "higher",
             "bare onnxruntime, same network and batch",
-            "faces are cut out and encoded as sRGB on the same core, between two batches; next: a core of its own for that",
+            "faces are cut out and encoded as sRGB on the same core, between batches; next: another core for that",
         ),
     ]
 
