@@ -43,7 +43,7 @@ def layout_against_gdstk(folder: Path) -> list[Figure]:
     """GDS of 1024² × 16 levels: run-merging and writing, over gdstk building and writing the same rectangles."""
     import gdstk
 
-    process = Multilevel(levels=16, pixel=1e-3)
+    process = Multilevel(levels=16, pixel=17e-6)
     drawn = process.drawn(freeform(1024), WAVE)
     layers = list(process.layers(drawn, WAVE))
     count = sum(len(layer.rectangles) for layer in layers)
@@ -107,7 +107,7 @@ def measure_peak(what: str, samples: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         relief = freeform(samples)
         if what == "gds":
-            process = Multilevel(levels=16, pixel=1e-3)
+            process = Multilevel(levels=16, pixel=17e-6)
             drawn = process.drawn(relief, WAVE)
             del relief
             layout.write_gds(Path(folder) / "mask.gds", process.layers(drawn, WAVE), "MASK")
