@@ -86,11 +86,12 @@ def judge(seen: Arrays, design: Optic, others: Sequence[Candidate], *, exposure:
     measured = _green(seen["lift"].astype(np.float64), design)
     depth = float(seen["depth"])
     candidates = [*others, *impostors(design)]
-    alike = [likeness(measured, candidate.optic, depth) for candidate in candidates]
-    rival = candidates[int(np.argmax(alike))]
+    plates = [Plate.of(candidate.optic) for candidate in candidates]
+    nearest = int(np.argmax([likeness(measured, plate, depth) for plate in plates]))
+    rival = candidates[nearest]
     own, best = (
-        max(likeness(measured, optic, depth, spacing) for spacing in _SPACINGS)
-        for optic in (design, rival.optic)
+        max(likeness(measured, plate, depth, spacing) for spacing in _SPACINGS)
+        for plate in (Plate.of(design), plates[nearest])
     )
     if best > own + _BETTER:
         raise Refusal(
@@ -116,10 +117,10 @@ def impostors(design: Optic) -> list[Candidate]:
     return [Candidate(name, Optic(design.spec, np.ascontiguousarray(h)), remedy) for name, h, remedy in made]
 
 
-def likeness(measured: NDArray[np.float64], optic: Optic, depth: float, spacing: float = 0.0) -> float:
-    """NCC after registration of a green PSF [y, x] at raw pixels with the optic's, its sensor `spacing` metres off."""
+def likeness(measured: NDArray[np.float64], plate: Plate, depth: float, spacing: float = 0.0) -> float:
+    """NCC after registration of a green PSF [y, x] at raw pixels with the plate's, its sensor `spacing` metres off."""
     rows, columns = measured.shape
-    built = BuiltOptic(Plate.of(optic), State.nominal(0).nudged("spacing", spacing), (rows, columns))
+    built = BuiltOptic(plate, State.nominal(0).nudged("spacing", spacing), (rows, columns))
     return ncc(measured, built.psf(View(depth, (rows, columns)))[GREEN].astype(np.float64))
 
 

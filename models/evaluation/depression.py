@@ -3,7 +3,7 @@ trained on."""
 
 import os
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from opticaldr.artefacts import Artefact
 from opticaldr.models.data import SimulatedSubjects
 from opticaldr.models.evaluation.alignment import FloatArray
+from opticaldr.models.evaluation.descent import descend
 from opticaldr.models.evaluation.faces import Progress
 from opticaldr.models.evaluation.metrics import Interval, verification
 from opticaldr.models.evaluation.recognisers import unit
@@ -138,21 +139,19 @@ def train_head(
         head = TemporalHead(windows.shape[-1])
         head.standardise(windows)
         scores = torch.from_numpy(clips.scores)
-        optimiser = torch.optim.AdamW(head.parameters(), 3e-3, weight_decay=3e-2)
-        pace = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=steps)
-        head.train()
-        for step in range(steps):
-            row = torch.randint(len(windows), (batch,))
-            start = int(torch.randint(windows.shape[1] // 4 + 1, ()))
-            window = windows[row, start:] + 0.1 * head.spread * torch.randn_like(windows[row, start:])
-            mean, sigma = head(window)
-            loss = gaussian_nll(mean, sigma, scores[row])
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            pace.step()
-            progress("train head", step + 1, steps)
-    head.eval()
+
+        def losses() -> Iterator[torch.Tensor]:
+            for _ in range(steps):
+                row = torch.randint(len(windows), (batch,))
+                start = int(torch.randint(windows.shape[1] // 4 + 1, ()))
+                window = windows[row, start:] + 0.1 * head.spread * torch.randn_like(windows[row, start:])
+                mean, sigma = head(window)
+                yield gaussian_nll(mean, sigma, scores[row])
+
+        def tell(step: int) -> None:
+            progress("train head", step, steps)
+
+        descend(head, losses(), steps=steps, rate=3e-3, decay=3e-2, progress=tell)
     return head
 
 

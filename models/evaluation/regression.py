@@ -1,12 +1,13 @@
 """Reading quantities off faces: one small network, trained in the same way for whoever asks."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from opticaldr.models.evaluation.alignment import FloatArray
+from opticaldr.models.evaluation.descent import descend
 from opticaldr.models.evaluation.metrics import Floats, Interval, bootstrap
 from opticaldr.models.networks import Compact
 
@@ -39,19 +40,16 @@ def train_reader(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = Compact(factors=quantities.shape[1], size=CROP).to(memory_format=torch.channels_last)
-        optimiser = torch.optim.AdamW(network.parameters(), 4e-3, weight_decay=1e-2)
-        pace = torch.optim.lr_scheduler.OneCycleLR(optimiser, 4e-3, total_steps=epochs * steps)
-        for _ in range(epochs):
-            for index in torch.randperm(len(pictures)).chunk(steps):
-                seen, goal = pictures[index], truth[index]
-                if torch.rand(()) < 0.5:
-                    seen, goal = seen.flip(-1), goal * sign
-                loss = (network.factors(network(seen)) - goal).square().mean()
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-                pace.step()
-    network.eval()
+
+        def losses() -> Iterator[torch.Tensor]:
+            for _ in range(epochs):
+                for index in torch.randperm(len(pictures)).chunk(steps):
+                    seen, goal = pictures[index], truth[index]
+                    if torch.rand(()) < 0.5:
+                        seen, goal = seen.flip(-1), goal * sign
+                    yield (network.factors(network(seen)) - goal).square().mean()
+
+        descend(network, losses(), steps=epochs * steps, rate=4e-3, decay=1e-2)
 
     def read(crops: FloatArray) -> FloatArray:
         batch = torch.from_numpy(np.ascontiguousarray(crops.transpose(0, 3, 1, 2)))

@@ -4,6 +4,7 @@ If a recogniser could not tell the people apart on clean pictures, or nobody cou
 clips, then privacy and utility measured on them would mean nothing.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +21,7 @@ from opticaldr.models.evaluation.depression import (
     film_clips,
     train_head,
 )
+from opticaldr.models.evaluation.descent import descend
 from opticaldr.models.evaluation.faces import Progress, simulated_faces
 from opticaldr.models.evaluation.populations import TEST_PEOPLE, TRAIN_PEOPLE, clean_recogniser
 from opticaldr.models.evaluation.retraining import Schedule
@@ -125,20 +127,18 @@ def train_frames(clips: Clips, steps: int, seed: int, progress: Progress, batch:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = Compact(size=clips.frames.shape[2]).to(memory_format=torch.channels_last)
-        optimiser = torch.optim.AdamW(network.parameters(), 3e-3, weight_decay=1e-2)
-        pace = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=steps)
-        network.train()
-        for step in range(steps):
-            row, moment = rng.integers(len(truth), size=batch), rng.integers(truth.shape[1], size=batch)
-            frames = torch.from_numpy(clips.frames[row, moment].astype(np.float32)).permute(0, 3, 1, 2)
-            goal = truth[row, moment]
-            if rng.random() < 0.5:
-                frames, goal = frames.flip(-1), goal * mirror
-            loss = (network.factors(network(frames)) - goal).square().mean()
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            pace.step()
-            progress("train frame network", step + 1, steps)
-    network.eval()
+
+        def losses() -> Iterator[torch.Tensor]:
+            for _ in range(steps):
+                row, moment = rng.integers(len(truth), size=batch), rng.integers(truth.shape[1], size=batch)
+                frames = torch.from_numpy(clips.frames[row, moment].astype(np.float32)).permute(0, 3, 1, 2)
+                goal = truth[row, moment]
+                if rng.random() < 0.5:
+                    frames, goal = frames.flip(-1), goal * mirror
+                yield (network.factors(network(frames)) - goal).square().mean()
+
+        def tell(step: int) -> None:
+            progress("train frame network", step, steps)
+
+        descend(network, losses(), steps=steps, rate=3e-3, decay=1e-2, progress=tell)
     return network
