@@ -27,6 +27,7 @@ install -D -m 644 packaging/60-opticaldr.rules "$root/lib/udev/rules.d/60-optica
 install -D -m 644 packaging/opticaldr.sysusers "$root/usr/lib/sysusers.d/opticaldr.conf"
 install -D -m 644 docs/deploy.md "$root/usr/share/doc/opticaldr/deploy.md"
 install -D -m 644 LICENSE "$root/usr/share/doc/opticaldr/copyright"
+install -m 644 NOTICE "$root/usr/share/doc/opticaldr/NOTICE"
 install -d "$root/DEBIAN"
 install -m 755 packaging/postinst packaging/prerm packaging/postrm "$root/DEBIAN/"
 cat > "$root/DEBIAN/control" <<CONTROL

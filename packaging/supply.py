@@ -49,11 +49,23 @@ def licence(package: Distribution) -> str:
     classified = [
         line.split("::")[-1].strip() for line in told.get_all("Classifier", []) if "License ::" in line
     ]
-    texts = [
-        file.read_text() for file in package.files or [] if re.match("licen[cs]e|copying", file.name, re.I)
-    ]
     return str(
         told.get("License-Expression")
         or "; ".join(classified)
-        or " ".join((told.get("License") or "".join(texts)).split()[:200])
+        or " ".join((told.get("License") or _text(package)).split()[:200])
+    )
+
+
+def bundled(package: Distribution) -> set[str]:
+    """Names of the shared libraries that a package's wheel carries beside its own code, without versions."""
+    return {
+        re.split(r"[-.]", file.name)[0]
+        for file in package.files or []
+        if any(part.endswith(".libs") for part in file.parts)
+    }
+
+
+def _text(package: Distribution) -> str:
+    return "".join(
+        file.read_text() for file in package.files or [] if re.match("licen[cs]e|copying", file.name, re.I)
     )

@@ -27,6 +27,21 @@ def test_nothing_that_ships_is_copyleft():
 
 
 @pytest.mark.proves("SUPPLY-1")
+def test_copyleft_libraries_inside_wheels_are_named_in_the_notice():
+    """FFmpeg, the GCC runtime and audio libraries ride in the wheels of packages that are permissive themselves."""
+    notice = (HOUSE / "NOTICE").read_text(encoding="utf-8")
+    carried = set().union(*(supply.bundled(package) for package in supply.shipped().values()))
+    weak = {
+        name
+        for name in carried
+        if re.match(r"lib(av|sw|g?fortran|quadmath|fluidsynth|mpg123|sndfile|asound)", name)
+    }
+    assert {"libavcodec", "libgfortran"} <= weak, "the wheels are not looked into"
+    assert not {name for name in weak - {"libavif"} if name not in notice}
+    assert not {name for name in carried if re.match(r"libx26|libpostproc|libmp3lame|libQt", name)}
+
+
+@pytest.mark.proves("SUPPLY-1")
 def test_the_bill_of_materials_lists_everything_that_ships(tmp_path):
     pytest.importorskip("cyclonedx_py", reason="cyclonedx-bom is in the extra lint")
     bill = tmp_path / "bill.json"
