@@ -5,10 +5,11 @@ import typer
 from opticaldr.cli.options import Json
 
 UNLOCKS = {
-    "design": (("torch", "onnx", "onnxscript", "safetensors"),
-               "design, finetune, export, evaluate, demo"),
+    "design": (("torch", "onnx", "onnxscript", "lightning_fabric", "safetensors", "tensorboardX"),
+               "design, finetune, export, evaluate, ablate, demo"),
     "fab": (("gdstk", "trimesh", "tifffile", "x3pio"), "fabricate, inspect"),
     "slm": (("pygame",), "showing a pattern on an SLM"),
+    "export": (("h5py", "OpenEXR", "tifffile"), "calibrate --export: PSFs as HDF5, TIFF or OpenEXR"),
     "clinic": (("fastapi", "uvicorn", "paho"), "the local page, delivery to MQTT"),
     "pi": (("picamera2",), "the Raspberry Pi camera (Debian package python3-picamera2)"),
 }  # fmt: skip

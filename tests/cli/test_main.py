@@ -4,11 +4,14 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
 from opticaldr.artefacts import create
+from opticaldr.cli import doctor
 
 VERBS = (
     "design",
@@ -119,6 +122,9 @@ def test_doctor_says_what_each_extra_unlocks():
     report = json.loads(done.stdout)
     assert report["base"] == "complete"
     assert "finetune" in report["design"]
+    pyproject = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
+    extras = set(pyproject["project"]["optional-dependencies"]) - {"test", "lint"}
+    assert extras == set(doctor.UNLOCKS) - {"pi"}
 
 
 def test_the_demo_refuses_photographs_that_are_not_there_before_it_works_for_minutes(tmp_path):
