@@ -70,6 +70,7 @@ def design(
     }
     changed = {key: value for key, value in named.items() if value is not None}
     settings = settings.model_copy(update={"data": settings.data.model_copy(update=changed)})
+    settings.optics()  # refuses a preset that there is not, before anything is printed
     if print_config:
         typer.echo(config_toml(settings), nl=False)
         return

@@ -33,12 +33,18 @@ def fabricate(
     parts: Annotated[
         int, typer.Option("--parts", min=0, help="Parts in the tolerance analysis; 0: none.")
     ] = 64,
+    accept_broken_rules: Annotated[
+        bool, typer.Option("--accept-broken-rules", help="Exit with 0 although design rules are broken.")
+    ] = False,
     explain: Annotated[bool, typer.Option("--explain", help="List the settings of the process.")] = False,
     out: Out = None,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Make the files for one process, a drawing sheet, and a prediction of what will come back."""
+    """Make the files for one process, a drawing sheet, and a prediction of what will come back.
+
+    Exit code 1 means that the relief breaks a design rule of the process: the files are there to be looked at.
+    """
     from opticaldr.cli.console import progress_bar, tell
     from opticaldr.errors import Refusal
 
@@ -54,7 +60,14 @@ def fabricate(
     source = open_artefact(design, kind=("design", "mask"))
     with progress_bar() as progress:
         made = fabrication.fabricate(
-            source, process, out, settings=told, parts=parts, seed=seed, progress=progress
+            source,
+            process,
+            out,
+            settings=told,
+            parts=parts,
+            seed=seed,
+            accept_broken_rules=accept_broken_rules,
+            progress=progress,
         )
     prediction = made.json("prediction.json")
     result: dict[str, Any] = {
@@ -65,11 +78,30 @@ def fabricate(
     }
     if made.kind == "mask":
         result["drawing_sheet"] = made.path / "sheet.pdf"
-        result["broken_design_rules"] = prediction["broken_design_rules"]
+        result["broken_design_rules"] = sum(prediction["broken_rules"].values())
     else:
         result["frame"] = made.path / "frame.png"
         result["aliased_pixels"] = prediction["aliased_pixels"]
+    if as_json:
+        result["broken_rules"] = prediction["broken_rules"]
+        result["accepted_broken_rules"] = accept_broken_rules
     tell(result, as_json=as_json)
+    if prediction["broken_rules"] and not accept_broken_rules:
+        _complain(made.path, made.kind, prediction["broken_rules"])
+
+
+def _complain(folder: Path, kind: str, broken: dict[str, int]) -> None:
+    """Name the broken rules in one line and end with exit code 1."""
+    what, places, lists = ("design rules", "places", "report.html and rules.csv")
+    if kind == "pattern":
+        what, places, lists = ("limits of the SLM", "pixels", "report.html")
+    named = ", ".join(f"{rule} ({count} {places})" for rule, count in broken.items())
+    typer.echo(
+        f"{what} broken: {named}; see {lists} in {folder}, change the design or the settings, or go on at your own "
+        "risk with --accept-broken-rules",
+        err=True,
+    )
+    raise typer.Exit(1)
 
 
 def _from_file(path: Path | None) -> dict[str, Any]:

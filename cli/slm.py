@@ -24,21 +24,16 @@ PanelName = Annotated[
 ]
 
 
-@slm.command()
-def monitors(as_json: Json = False) -> None:
+@slm.command("monitors")
+def list_monitors(as_json: Json = False) -> None:
     """List the monitors that this machine drives; one of them may be the SLM."""
-    import pygame
-
     from opticaldr.cli.console import tell
-    from opticaldr.hardware.slms import monitor_names
+    from opticaldr.hardware.slms import monitors
 
-    pygame.display.init()
-    sizes = pygame.display.get_desktop_sizes()
     found = [
         {"monitor": number, "name": name, "columns": width, "rows": height}
-        for number, (name, (width, height)) in enumerate(zip(monitor_names(len(sizes)), sizes, strict=True))
+        for number, (name, (width, height)) in enumerate(monitors())
     ]
-    pygame.display.quit()
     if as_json:
         tell({"monitors": found}, as_json=True)
         return
@@ -107,7 +102,6 @@ def measure(
 def show(
     pattern: Annotated[Path, typer.Argument(help="Folder of a pattern.")],
     monitor: Annotated[str, typer.Option("--monitor", help="Number or name of the SLM's monitor.")],
-    name: PanelName = "generic",
 ) -> None:
     """Show a pattern, pixel for pixel, until Enter is pressed."""
     import numpy as np
@@ -116,8 +110,9 @@ def show(
     from opticaldr.artefacts import open_artefact
     from opticaldr.hardware.slms import WindowDisplay, panel
 
-    frame = np.asarray(Image.open(open_artefact(pattern, kind="pattern").file("frame.png")), dtype=np.uint16)
-    with WindowDisplay(panel(name), monitor) as display:
+    shown = open_artefact(pattern, kind="pattern")
+    frame = np.asarray(Image.open(shown.file("frame.png")), dtype=np.uint16)
+    with WindowDisplay(panel(shown.json("process.json")["settings"]["slm"]), monitor) as display:
         display.show(frame)
         typer.echo("shown; press Enter to end", err=True)
         typer.get_text_stream("stdin").readline()

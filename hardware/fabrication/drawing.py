@@ -30,6 +30,7 @@ class Sheet:
         design: id of the design.
         exports: the files.
         checksums: SHA-256 (hex) by file name.
+        broken: places that break a design rule, by rule.
     """
 
     process: Process
@@ -39,6 +40,7 @@ class Sheet:
     design: str
     exports: list[Export]
     checksums: Mapping[str, str]
+    broken: Mapping[str, int]
 
     def write(self, path: Path) -> None:
         """Write the sheet as a one-page PDF, A4 landscape."""
@@ -165,6 +167,14 @@ class Sheet:
             "an F is mirrored.",
             "Heights rise out of the material. Every file has a sidecar (.json) that states unit, frame "
             "and scale.",
+            *(
+                [
+                    f"Design rules are broken at {sum(self.broken.values())} places ({', '.join(self.broken)}): "
+                    "see rules.csv."
+                ]
+                if self.broken
+                else []
+            ),
             *(["Masks are mirrored left to right in the files."] if self.process.view.mirrored else []),
         ]
         _heading(frame, 142, 51, "Notes")

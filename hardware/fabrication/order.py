@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
@@ -46,6 +47,7 @@ def fabricate(
     settings: Mapping[str, Any] | None = None,
     parts: int = 64,
     seed: int = 0,
+    accept_broken_rules: bool = False,
     progress: Progress = silent,
 ) -> Artefact:
     """Make the files for one process and say what it will do to the optics.
@@ -57,6 +59,7 @@ def fabricate(
         settings: the process's settings by field name, metres.
         parts: masks made in the tolerance analysis; 0 leaves it out.
         seed: of the tolerance analysis.
+        accept_broken_rules: written into prediction.json beside the rules that are broken; the files are the same.
         progress: told about the long stages.
 
     Returns:
@@ -73,7 +76,15 @@ def fabricate(
     if process == "slm":
         from opticaldr.hardware.fabrication.show_pattern import make_pattern
 
-        return make_pattern(design, optic, out, settings=settings or {}, seed=seed, progress=progress)
+        return make_pattern(
+            design,
+            optic,
+            out,
+            settings=settings or {},
+            seed=seed,
+            accept_broken_rules=accept_broken_rules,
+            progress=progress,
+        )
     if parts < 0:
         raise Refusal(f"{parts} parts cannot be made", "give 0 or more")
     way = process_class(process).told(settings or {})
@@ -83,6 +94,7 @@ def fabricate(
     drawn = way.drawn(relief, wave)
     continuous = way.gridded(relief).grounded()
     violations = design_rules(way, continuous, drawn, wave)
+    broken = dict(Counter(violation.rule for violation in violations))
     made = as_optic(way.made(drawn, wave), spec, stepped=way.wrapped)
     progress("drawing the relief", 1, 1)
     prediction = predict(optic, made, progress)
@@ -100,9 +112,10 @@ def fabricate(
         )
         write_violations(draft.path / "rules.csv", violations)
         figures_of_merit = _merits(prediction, spread, shares, way, spec, wave)
-        figures_of_merit["broken_design_rules"] = len(violations)
+        figures_of_merit["broken_rules"] = broken
+        figures_of_merit["accepted_broken_rules"] = accept_broken_rules
         write_json(draft.path / "prediction.json", figures_of_merit)
-        Sheet(way, drawn, wave, spec.mask.material.name, design.id, exports, checksums).write(
+        Sheet(way, drawn, wave, spec.mask.material.name, design.id, exports, checksums, broken).write(
             draft.path / "sheet.pdf"
         )
         report = _report(way, drawn, wave, spec, exports, violations, prediction, shares, spread)

@@ -24,6 +24,7 @@ def make_pattern(
     *,
     settings: Mapping[str, Any],
     seed: int,
+    accept_broken_rules: bool = False,
     progress: Progress = silent,
 ) -> Artefact:
     """Make a ``pattern``: frame.png (and .bmp up to 8 bits), lut.json, optics.json with height.npy as shown.
@@ -53,6 +54,7 @@ def make_pattern(
         )
         write_json(draft.path / "process.json", {"process": "slm", "settings": told.model_dump(mode="json")})
         correlation = ncc(wanted, got)
+        aliased = int(shown.aliased.sum())
         merits = {
             "wavelength_m": response.wavelength,
             "depths_m": sampled_depths(optic.spec),
@@ -60,7 +62,9 @@ def make_pattern(
             "psf_ncc_worst": float(correlation.min()),
             "into_pattern": one.fill_factor**2,
             "unmodulated": (1 - one.fill_factor) ** 2,
-            "aliased_pixels": int(shown.aliased.sum()),
+            "aliased_pixels": aliased,
+            "broken_rules": {"half a turn a pixel": aliased} if aliased else {},
+            "accepted_broken_rules": accept_broken_rules,
         }
         write_json(draft.path / "prediction.json", merits)
         _report(told, one, response, shown, merits).write(draft.path / "report.html")
@@ -127,7 +131,12 @@ def _report(told: SlmPattern, one: Panel, response: Response, shown: Shown, meri
     report.table(
         ["figure", "value", "source", "confirmed"],
         [
-            [figure, getattr(one, figure), one.sources[figure], "no" if figure in one.unconfirmed else "yes"]
+            [
+                figure.replace("_", " "),
+                f"{one.pitch * 1e6:g} µm" if figure == "pitch" else getattr(one, figure),
+                one.sources[figure],
+                "no" if figure in one.unconfirmed else "yes",
+            ]
             for figure in one.sources
         ],
     )

@@ -1,6 +1,6 @@
 """Spatial light modulators: their figures, their grey-to-phase response, and showing frames on them."""
 
-from opticaldr.hardware.slms.display import Display, FileDisplay, NullDisplay, WindowDisplay, monitor_names
+from opticaldr.hardware.slms.display import Display, FileDisplay, NullDisplay, WindowDisplay, monitors
 from opticaldr.hardware.slms.panel import Panel, panel, panels
 from opticaldr.hardware.slms.response import Response, read_response
 
@@ -11,7 +11,7 @@ __all__ = [
     "Panel",
     "Response",
     "WindowDisplay",
-    "monitor_names",
+    "monitors",
     "panel",
     "panels",
     "read_response",

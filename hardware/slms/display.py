@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -114,16 +115,9 @@ class WindowDisplay(_Checked):
                 f"{self.panel.title} takes {self.panel.bits} bits, a window sends 8",
                 "use the file display and the maker's own tool",
             )
-        os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
-        os.environ.setdefault("SDL_VIDEO_MINIMIZE_ON_FOCUS_LOSS", "0")
+        _open_screens()
         import pygame
 
-        try:
-            pygame.display.init()
-        except pygame.error as error:
-            raise Refusal(
-                f"no screen can be opened ({error})", "log in to the desktop that drives the SLM"
-            ) from None
         try:
             number = self._number(pygame.display.get_desktop_sizes())
             size = (self.panel.columns, self.panel.rows)
@@ -176,6 +170,39 @@ class WindowDisplay(_Checked):
 
         self._screen = None
         pygame.display.quit()
+
+
+def monitors() -> list[tuple[str, tuple[int, int]]]:
+    """Name (empty where the system does not tell), columns and rows of every monitor.
+
+    Raises:
+        Refusal: this machine, or this login, drives none.
+    """
+    _open_screens()
+    import pygame
+
+    try:
+        sizes = pygame.display.get_desktop_sizes()
+        return list(zip(monitor_names(len(sizes)), sizes, strict=True))
+    finally:
+        pygame.display.quit()
+
+
+def _open_screens() -> None:
+    """Start SDL on real screens: left to itself it would take one that exists in memory only."""
+    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+    os.environ.setdefault("SDL_VIDEO_MINIMIZE_ON_FOCUS_LOSS", "0")
+    if sys.platform == "linux":
+        wayland = ",wayland" if "WAYLAND_DISPLAY" in os.environ else ""
+        os.environ.setdefault("SDL_VIDEODRIVER", f"x11{wayland},kmsdrm")
+    import pygame
+
+    try:
+        pygame.display.init()
+    except pygame.error as error:
+        raise Refusal(
+            f"no screen can be opened ({error})", "log in to the desktop that drives the SLM, or set DISPLAY"
+        ) from None
 
 
 def monitor_names(count: int) -> Iterator[str]:

@@ -27,7 +27,7 @@ class Panel(BaseModel):
     title: str
     columns: Annotated[int, Field(gt=0)]
     rows: Annotated[int, Field(gt=0)]
-    pitch: Annotated[float, Field(gt=0)]
+    pitch: Annotated[float, Field(gt=0, le=1e-3)]
     fill_factor: Annotated[float, Field(gt=0, le=1)]
     bits: Annotated[int, Field(ge=1, le=16)]
     sources: dict[str, str]

@@ -18,6 +18,10 @@ from opticaldr.errors import Refusal
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+Length = Annotated[float, Field(gt=0, le=1)]
+"""Of a part of the camera, in metres: 6 would be a lens that was given in millimetres."""
+Wavelength = Annotated[float, Field(ge=100e-9, le=100e-6)]
+PixelPitch = Annotated[float, Field(gt=0, le=1e-3)]
 Normalisation = Literal["noll", "unit-amplitude"]
 
 COLOURS = ("red", "green", "blue")
@@ -35,10 +39,10 @@ class Material(_Spec):
     """
 
     name: str
-    wavelengths: tuple[Positive, ...] = ()
+    wavelengths: tuple[Wavelength, ...] = ()
     indices: tuple[Annotated[float, Field(ge=1, le=5)], ...] = ()
     sellmeier: tuple[tuple[Finite, Finite], ...] = ()
-    measured: tuple[Positive, Positive] | None = None
+    measured: tuple[Wavelength, Wavelength] | None = None
 
     @model_validator(mode="after")
     def _one_description(self) -> Self:
@@ -75,7 +79,7 @@ class Material(_Spec):
 class PupilSpec(_Spec):
     """The stop: a circle or a square, and the square grid of `samples`² that the height map is given on."""
 
-    diameter: Positive
+    diameter: Length
     samples: Annotated[int, Field(ge=8, le=16384)]
     shape: Literal["circle", "square"] = "circle"
 
@@ -94,15 +98,15 @@ class MaskSpec(_Spec):
     modes: Annotated[int, Field(ge=1, le=2000)] = 15
     """Zernike polynomials; or knots, along the radius of a radial surface or each side of a spline."""
     start: dict[Annotated[int, Field(ge=1)], Finite] = {}
-    max_sag: Positive | None = None
+    max_sag: Length | None = None
     """Deepest relief the process can make, from lowest to highest point."""
-    design_wavelength: Positive = 550e-9
+    design_wavelength: Wavelength = 550e-9
     """Where a wave of phase is a wave: what `wrap` counts in."""
     wrap: Annotated[int, Field(ge=1)] | None = None
     """Fold the relief at this many waves of the design wavelength."""
     levels: Annotated[int, Field(ge=2)] | None = None
     """Number of equally spaced heights the process can make."""
-    min_feature: Positive | None = None
+    min_feature: Length | None = None
     """Smallest structure that the process resolves (full width at half maximum of its blur)."""
     tolerance: NotNegative = 0.0
     """Heights come out wrong by up to this much, evenly distributed."""
@@ -145,7 +149,7 @@ class LensSpec(_Spec):
     A negative focus is beyond infinity: the sensor is nearer than the focal length, as in a housing screwed in too far.
     """
 
-    focal_length: Positive
+    focal_length: Length
     focus: Finite
     seidel: Seidel = Seidel()
 
@@ -167,14 +171,14 @@ class Efficiency(_Spec):
 class SensorSpec(_Spec):
     """The sensor: raw pixels, their spectral response and their noise (EMVA 1288 terms)."""
 
-    pitch: Positive
+    pitch: PixelPitch
     shape: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]]
     """Raw rows and columns that are read out."""
     binning: Annotated[int, Field(gt=0)] = 1
     """Raw pixels along one side of a superpixel, summed digitally colour by colour."""
-    distance: Positive | None = None
+    distance: Length | None = None
     """From pupil to sensor, where there is no stock lens; with one it follows from focal length and focus."""
-    wavelengths: tuple[Positive, ...]
+    wavelengths: Annotated[tuple[Wavelength, ...], Field(min_length=1)]
     efficiency: Efficiency
     crosstalk: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     """Fraction of a pixel's charge that ends in its four neighbours."""
@@ -297,7 +301,10 @@ def preset(name: str) -> OpticsSpec:
         file.name.removesuffix(".toml") for file in folder.iterdir() if file.name.endswith(".toml")
     )
     if name not in known:
-        raise Refusal(f"there is no preset called {name}", f"choose one of {', '.join(known)}")
+        raise Refusal(
+            f"there is no preset called {name}",
+            f"choose one of {', '.join(known)}, or a file that ends in .toml",
+        )
     return _parse((folder / f"{name}.toml").read_text(encoding="utf-8"), f"preset {name}")
 
 
@@ -307,6 +314,12 @@ def _parse(text: str, source: str) -> OpticsSpec:
     except tomllib.TOMLDecodeError as error:
         raise Refusal(f"{source} is not valid TOML: {error}", "mend the line it names") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "the whole"
-        raise Refusal(f"{source}: {field}: {first['msg']}", "mend this field") from None
+        # A misspelt key is unknown and, under its right name, missing: the first of the two says more.
+        first = min(error.errors(), key=lambda mistake: mistake["type"] != "extra_forbidden")
+        field = ".".join(str(part) for part in first["loc"])
+        what = first["msg"].removeprefix("Value error, ")
+        remedy = "mend this field"
+        if first["type"] in ("less_than_equal", "greater_than_equal"):
+            what += f", not {first['input']}"
+            remedy += " (lengths are metres)"
+        raise Refusal(f"{source}: {field}: {what}" if field else f"{source}: {what}", remedy) from None

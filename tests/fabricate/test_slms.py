@@ -14,7 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from opticaldr.artefacts import Artefact
 from opticaldr.errors import Refusal
+from opticaldr.hardware.fabrication import fabricate
 from opticaldr.hardware.slms import (
     FileDisplay,
     NullDisplay,
@@ -230,6 +232,46 @@ def test_a_monitor_of_another_resolution_is_refused(x_display: str, monkeypatch:
         pass
     with pytest.raises(Refusal, match="0 monitors answer to 'HDMI-7'"), WindowDisplay(SMALL, "HDMI-7"):
         pass
+
+
+def test_a_pattern_is_shown_on_the_panel_that_it_was_made_for(
+    x_display: str, design: Artefact, tmp_path: Path
+) -> None:
+    own = tmp_path / "small.toml"
+    sources = ", ".join(f'{figure} = "made up"' for figure in FIGURES)
+    figures = "columns = 320\nrows = 240\npitch = 10e-6\nfill_factor = 0.9\nbits = 8"
+    own.write_text(f'title = "small"\n{figures}\nsources = {{ {sources} }}\n')
+    pattern = fabricate(design, "slm", tmp_path / "pattern", settings={"slm": str(own)})
+    command = [sys.executable, "-m", "opticaldr.cli.main", "slm", "show", str(pattern.path), "--monitor", "0"]
+    seeing = {**os.environ, "DISPLAY": x_display, "SDL_VIDEODRIVER": "x11"}
+    done = subprocess.run(command, env=seeing, input="\n", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == "shown; press Enter to end\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is always a screen")
+def test_without_a_screen_there_is_no_monitor_and_no_window() -> None:
+    """SDL would fall back to a screen of 1024 x 768 that exists in memory only."""
+    bare = {
+        name: text
+        for name, text in os.environ.items()
+        if name not in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER")
+    }
+    command = [sys.executable, "-m", "opticaldr.cli.main", "slm", "monitors"]
+    done = subprocess.run(command, env=bare, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("opticaldr: no screen can be opened")
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_monitors_are_listed_without_a_banner(x_display: str) -> None:
+    command = [sys.executable, "-m", "opticaldr.cli.main", "slm", "monitors"]
+    seeing = {**os.environ, "DISPLAY": x_display, "SDL_VIDEODRIVER": "x11"}
+    done = subprocess.run(command, env=seeing, capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("320 x 240\n")
+    assert done.stdout.count("\n") == 1
+    assert done.stderr == ""
 
 
 def test_a_ten_bit_panel_is_not_shown_on_a_monitor() -> None:

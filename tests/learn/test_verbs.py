@@ -57,6 +57,13 @@ def test_optics_of_ones_own_are_a_preset(tmp_path):
         DesignConfig(preset=str(tmp_path / "absent.toml")).optics()
 
 
+def test_a_preset_that_there_is_not_is_refused_before_a_config_is_printed(tmp_path):
+    for name in ("nonsense", str(tmp_path / "absent.toml")):
+        refused = run(design.design, "--preset", name, "--print-config")
+        assert isinstance(refused.exception, Refusal)
+        assert refused.stdout == ""
+
+
 def test_export_refuses_what_is_no_artefact(tmp_path):
     refused = run(export.export, tmp_path, "--calibration", tmp_path, "--key", tmp_path / "k")
     assert isinstance(refused.exception, Refusal)

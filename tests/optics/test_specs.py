@@ -1,5 +1,7 @@
 """Specs from files, the presets' arithmetic, and what is refused, by name."""
 
+from importlib import resources
+
 import numpy as np
 import pytest
 
@@ -14,6 +16,8 @@ from opticaldr.models.optics import (
     psf_bank,
     zernike_height,
 )
+
+CLINIC = resources.files("opticaldr.models.optics") / "presets" / "clinic.toml"
 
 
 @pytest.mark.parametrize("name", ["clinic", "paper", "paper-noll"])
@@ -72,18 +76,36 @@ def test_a_map_too_coarse_for_its_slopes_is_refused_with_the_samples_it_needs(va
         ("bits = 10|bits = 99", "sensor.bits"),
         ("450e-9, 490e-9|-450e-9, 490e-9", "sensor.wavelengths.0"),
         ("binning = 8|binning = 7", "sensor"),
-        ("samples = 512|sampels = 512", "pupil"),
+        ("samples = 512|sampels = 512", r"pupil\.sampels: Extra"),
+        ("shape = [896, 896]|shape = [900, 896]", r"sensor: shape \(900, 896\) is not a multiple"),
+        ("illuminant = [0.75, |illuminant = [", r"scene\.illuminant has 5 values"),
     ],
 )
 def test_a_mistake_in_a_file_is_named_by_its_field(tmp_path, line, field):
-    from importlib import resources
-
-    text = (resources.files("opticaldr.models.optics") / "presets" / "clinic.toml").read_text()
+    text = CLINIC.read_text()
     old, new = line.split("|")
     assert old in text
     path = tmp_path / "mine.toml"
     path.write_text(text.replace(old, new))
     with pytest.raises(Refusal, match=rf"mine\.toml: {field}"):
+        load_spec(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "field"),
+    [
+        ("pitch = 3.45e-6|pitch = 3.45", "sensor.pitch: .* 0.001, not 3.45"),
+        ("diameter = 2.142857142857143e-3|diameter = 2.1", "pupil.diameter: .* 1, not 2.1"),
+        ("focal_length = 6e-3|focal_length = 6", "lens.focal_length: .* 1, not 6"),
+        ("450e-9, 490e-9|450, 490", "sensor.wavelengths.0: .* 0.0001, not 450"),
+        ("max_sag = 30e-6|max_sag = 30", "mask.max_sag: .* 1, not 30"),
+    ],
+)
+def test_millimetres_and_nanometres_are_told_from_metres(tmp_path, line, field):
+    old, new = line.split("|")
+    path = tmp_path / "mine.toml"
+    path.write_text(CLINIC.read_text().replace(old, new))
+    with pytest.raises(Refusal, match=rf"mine\.toml: {field}.*metres"):
         load_spec(path)
 
 
