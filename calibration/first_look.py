@@ -20,7 +20,7 @@ from opticaldr.calibration.rig import Rig
 from opticaldr.calibration.session import Arrays
 from opticaldr.errors import Refusal
 from opticaldr.models.optics import Optic
-from opticaldr.models.optics.metrics import ncc
+from opticaldr.models.optics.metrics import registered_ncc
 
 LEAK_LIMIT = 5.0
 """Times the dark current expected: more is light."""
@@ -121,7 +121,7 @@ def likeness(measured: NDArray[np.float64], plate: Plate, depth: float, spacing:
     """NCC after registration of a green PSF [y, x] at raw pixels with the plate's, its sensor `spacing` metres off."""
     rows, columns = measured.shape
     built = BuiltOptic(plate, State.nominal(0).nudged("spacing", spacing), (rows, columns))
-    return ncc(measured, built.psf(View(depth, (rows, columns)))[GREEN].astype(np.float64))
+    return registered_ncc(measured, built.psf(View(depth, (rows, columns)))[GREEN].astype(np.float64))
 
 
 def _green(lift: NDArray[np.float64], design: Optic) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from opticaldr.calibration.bank import Bank
 from opticaldr.calibration.photon_transfer import Characterised, cells
 from opticaldr.models.optics import SensorSpec
-from opticaldr.models.optics.metrics import centroid, encircled_radius, mtf50, ncc, strehl
+from opticaldr.models.optics.metrics import centroid, encircled_radius, mtf50, registered_ncc, strehl
 
 _BOUND = {"at most": operator.le, "at least": operator.ge}
 GREEN = 1
@@ -97,9 +97,9 @@ def agreement_gates(bank: Bank, designed: NDArray[np.floating], pitch: float) ->
     measured = bank.psf[:, 0, GREEN].astype(np.float64)
     ideal = np.asarray(designed[:, GREEN], dtype=np.float64)
     views = range(len(measured))
-    alike = np.mean([ncc(measured[v], ideal[v]) for v in views])
+    alike = np.mean([registered_ncc(measured[v], ideal[v]) for v in views])
     mirrored = max(
-        np.mean([ncc(measured[v], ideal[v][flip]) for v in views])
+        np.mean([registered_ncc(measured[v], ideal[v][flip]) for v in views])
         for flip in (np.s_[:, ::-1], np.s_[::-1, :])
     )
     half, most = (

@@ -20,6 +20,7 @@ from opticaldr.models.data import (
 )
 from opticaldr.models.evaluation.inversion import WIENER_NOISE, wiener
 from opticaldr.models.optics import Optic, expose, face_width, form_image, psf_bank
+from opticaldr.models.optics.metrics import ncc
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -123,9 +124,9 @@ def _psfs(
     truth = banks["as built (hidden)"]
     page.table(
         ["PSF", *(f"{depth:.2f} m" for depth in depths)],
-        [[name, *(_likeness(banks[name][d], truth[d]) for d in range(len(depths)))]
+        [[name, *(float(ncc(banks[name][d], truth[d]).mean()) for d in range(len(depths)))]
          for name in ("designed", "measured", "fitted")],
-        "Normalised cross-correlation with the hidden truth; 1 is identical.",
+        "Normalised cross-correlation with the hidden truth, mean over the colours; 1 is identical.",
     )  # fmt: skip
 
 
@@ -146,11 +147,6 @@ def psf_figure(banks: Mapping[str, NDArray[np.floating]], depths: tuple[float, .
             if column == 0:
                 axis.set_ylabel(name)
     return figure
-
-
-def _likeness(first: NDArray[np.floating], second: NDArray[np.floating]) -> float:
-    a, b = (np.asarray(psf, float).ravel() - np.mean(psf) for psf in (first, second))
-    return float(a @ b / np.sqrt((a @ a) * (b @ b)))
 
 
 def _faces(page: Report, measured: Measured, faces: Path | None, seed: int) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from opticaldr.hardware.fabrication.process import Process, Wave
 from opticaldr.hardware.fabrication.relief import Heights, Relief
 from opticaldr.models.optics import Optic, OpticsSpec, face_width, psf, psf_bank
+from opticaldr.models.optics.metrics import ncc
 
 Progress = Callable[[str, int, int], None]
 
@@ -67,14 +68,6 @@ def window(optic: Optic) -> tuple[int, int]:
     most = min(spec.sensor.binned_shape)
     side = max(9, min(side, most - 1 + most % 2))
     return side, side
-
-
-def ncc(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Zero-mean normalised cross-correlation at zero shift over the last two axes."""
-    a = a - a.mean(axis=(-2, -1), keepdims=True)
-    b = b - b.mean(axis=(-2, -1), keepdims=True)
-    energy = np.sqrt((a * a).sum(axis=(-2, -1)) * (b * b).sum(axis=(-2, -1)))
-    return np.asarray((a * b).sum(axis=(-2, -1)) / energy, dtype=np.float64)
 
 
 def band_energy(psf: NDArray[np.floating], face: float, band: tuple[float, float] = BAND) -> float:

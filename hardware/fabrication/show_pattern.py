@@ -11,10 +11,11 @@ from opticaldr.hardware.fabrication import pattern
 from opticaldr.hardware.fabrication.order import as_relief, write_json
 from opticaldr.hardware.fabrication.pattern import Shown, SlmPattern
 from opticaldr.hardware.fabrication.picture import write_picture
-from opticaldr.hardware.fabrication.prediction import Progress, as_optic, ncc, sampled_depths, silent, window
+from opticaldr.hardware.fabrication.prediction import Progress, as_optic, sampled_depths, silent, window
 from opticaldr.hardware.fabrication.process import Wave
 from opticaldr.hardware.slms import Panel, Response
 from opticaldr.models.optics import Optic, psf
+from opticaldr.models.optics.metrics import ncc
 
 
 def make_pattern(

@@ -89,11 +89,17 @@ def registered(
     return moved, (float(shift[1]), float(shift[0]))
 
 
-def ncc(psf: NDArray[np.floating], reference: NDArray[np.floating]) -> float:
-    """Normalised cross-correlation after registration: 1 for PSFs of the same shape."""
-    a = registered(psf, reference)[0]
-    a, b = a - a.mean(), reference - reference.mean()
-    return float(np.sum(a * b) / np.sqrt(np.sum(a * a) * np.sum(b * b)))
+def ncc(a: NDArray[np.floating], b: NDArray[np.floating]) -> Floats:
+    """Zero-mean normalised cross-correlation at zero shift over the last two axes: 1 for the same shape."""
+    a = a - a.mean(axis=(-2, -1), keepdims=True)
+    b = b - b.mean(axis=(-2, -1), keepdims=True)
+    energy = np.sqrt((a * a).sum(axis=(-2, -1)) * (b * b).sum(axis=(-2, -1)))
+    return np.asarray((a * b).sum(axis=(-2, -1)) / energy, dtype=np.float64)
+
+
+def registered_ncc(psf: NDArray[np.floating], reference: NDArray[np.floating]) -> float:
+    """`ncc` of two PSFs ``[y, x]`` after registration: 1 for the same shape, wherever it lies."""
+    return float(ncc(registered(psf, reference)[0], reference))
 
 
 def relative_l2(psf: NDArray[np.floating], reference: NDArray[np.floating]) -> float:

@@ -16,7 +16,7 @@ from opticaldr.calibration.session import Session
 from opticaldr.errors import Refusal
 from opticaldr.hardware.rig import load_rig
 from opticaldr.models.optics import Optic, psf_bank
-from opticaldr.models.optics.metrics import ncc
+from opticaldr.models.optics.metrics import registered_ncc
 
 QUICK = Plan(depths=1, exposures=1, frames=1, dark_frames=2, flats=4)
 
@@ -116,7 +116,7 @@ def test_a_hidden_build_is_calibrated_from_design_to_artefact(design, tmp_path):
         shape = predicted["psf"].shape[-2:]
         ideal = psf_bank(truth.height, truth.spec, list(predicted["depths"]), shape=shape, binned=False)
         for found_psf, true_psf in zip(predicted["psf"][:, 1], ideal[:, 1], strict=True):
-            assert ncc(found_psf, true_psf) >= 0.98
+            assert registered_ncc(found_psf, true_psf) >= 0.98
     assert all(gate.passed for gate in check(made, rig, seed=3))
     moved = [gate.name for gate in check(made, rig, seed=4) if not gate.passed]
     assert "departure from the calibrated optic" in moved

@@ -17,10 +17,11 @@ import trimesh
 
 from opticaldr.hardware.fabrication.catalogue import PROCESSES
 from opticaldr.hardware.fabrication.order import fabricate
-from opticaldr.hardware.fabrication.prediction import as_optic, ncc
+from opticaldr.hardware.fabrication.prediction import as_optic
 from opticaldr.hardware.fabrication.process import Process, Wave
 from opticaldr.hardware.fabrication.relief import LETTER_F, Fiducial, Relief
 from opticaldr.models.optics import Optic, psf
+from opticaldr.models.optics.metrics import ncc
 
 from .conftest import over_aperture
 

@@ -12,11 +12,12 @@ from opticaldr.errors import Refusal
 from opticaldr.hardware.fabrication.order import as_relief, fabricate
 from opticaldr.hardware.fabrication.pattern import SlmPattern, show
 from opticaldr.hardware.fabrication.pattern import as_relief as shown_relief
-from opticaldr.hardware.fabrication.prediction import as_optic, ncc
+from opticaldr.hardware.fabrication.prediction import as_optic
 from opticaldr.hardware.fabrication.process import Wave
 from opticaldr.hardware.fabrication.relief import LETTER_F, Relief
 from opticaldr.hardware.slms import Response, panel
 from opticaldr.models.optics import Optic, psf, zernike
+from opticaldr.models.optics.metrics import ncc
 
 from .conftest import SHAPE
 

@@ -11,6 +11,7 @@ from opticaldr.models.optics.metrics import (
     mtf50,
     ncc,
     registered,
+    registered_ncc,
     relative_l2,
     rms_spot,
     strehl,
@@ -57,9 +58,16 @@ def test_registration_finds_a_part_of_a_pixel(shift):
     assert np.allclose(back, moved, atol=1e-9)
 
 
+def test_ncc_is_one_for_equal_and_blind_to_gain():
+    rng = np.random.default_rng(0)
+    a = rng.random((2, 9, 9))
+    np.testing.assert_allclose(ncc(a, 3 * a + 1), 1.0)
+    assert abs(ncc(a, rng.random((2, 9, 9)))).max() < 0.5
+
+
 def test_a_shift_is_no_difference_and_a_change_of_shape_is():
     moved = gaussian(2.3e-6, -1.1e-6)
-    assert ncc(moved, gaussian()) == pytest.approx(1, abs=1e-9)
+    assert registered_ncc(moved, gaussian()) == pytest.approx(1, abs=1e-9)
     assert relative_l2(moved, gaussian()) < 1e-6
     assert relative_l2(gaussian(sigma=1.2 * SIGMA), gaussian()) > 0.1
-    assert ncc(gaussian(sigma=1.2 * SIGMA), gaussian()) < 0.999
+    assert registered_ncc(gaussian(sigma=1.2 * SIGMA), gaussian()) < 0.999
