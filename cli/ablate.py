@@ -29,12 +29,14 @@ def ablate(
     accept_failed_gates: AcceptFailedGates = False,
     as_json: Json = False,
 ) -> None:
-    """Set a lens beside defocus, Gaussian blur, low resolution, random Zernikes and the start of its learning.
+    """Set a lens beside blurs, random masks and its own start.
 
+    The controls are defocus, Gaussian blur, low resolution, random Zernikes and the start of its learning.
     Every time with other people, other noise and other attackers, each control is tuned until as much of an
     expression can be read through it as through the lens, and both meet the same attackers; the error of the
-    depression score is measured beside it. Exits with 1 unless the lens gives the lower worst-case AUC beside every
-    control on simulated subjects. What was computed is remembered, so a stopped run goes on where it was.
+    depression score is measured beside it. Exits with 1 unless the lens gives the lower worst-case AUC beside
+    every control on simulated subjects. What was computed is remembered, so a stopped run goes on where it
+    was.
     """
     from opticaldr.artefacts import open_artefact
     from opticaldr.calibration.measured import require_passed_gates

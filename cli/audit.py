@@ -7,14 +7,12 @@ import typer
 
 from opticaldr.cli.options import Json
 
-app = typer.Typer(
-    no_args_is_help=True, help="Check the signed log of a camera, or have its entries delivered again."
-)
+app = typer.Typer(no_args_is_help=True, help="Check a camera's signed log, or deliver from it again.")
 
 
 @app.callback()
 def audit() -> None:
-    """Check the signed log of a camera, or have its entries delivered again."""
+    """Check a camera's signed log, or deliver from it again."""
 
 
 @app.command()
@@ -32,7 +30,10 @@ def verify(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check that no entry was changed, removed, added or reordered, and who signed."""
+    """Check that nothing was changed, removed, added or reordered.
+
+    Also says who signed.
+    """
     from opticaldr.artefacts import load_public_key
     from opticaldr.cli.console import tell
     from opticaldr.device.audit import public_hex, verify_log
@@ -69,7 +70,10 @@ def replay(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Have entries delivered again at the next run; the sink knows repeats by their key."""
+    """Have entries delivered again at the next run.
+
+    The sink knows repeats by their key.
+    """
     from opticaldr.artefacts import load_key
     from opticaldr.cli.console import tell
     from opticaldr.device.audit import AuditLog

@@ -44,7 +44,10 @@ def find(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """List the boards that are plugged in; exit code 1 when there is none."""
+    """List the boards that are plugged in.
+
+    Exit code 1 when there is none.
+    """
     from dataclasses import asdict
 
     from opticaldr.cli.console import tell
@@ -86,7 +89,10 @@ def monitor(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show what the board says unasked, as it comes; survives an unplug of a few seconds."""
+    """Show what the board says unasked, as it comes.
+
+    Survives an unplug of a few seconds.
+    """
     from opticaldr.cli.console import tell
 
     events: list[dict[str, Any]] = []
@@ -116,7 +122,10 @@ def monitor(
 
 @board.command()
 def shell(port: Port = None, as_json: Json = False) -> None:
-    """Operate the board by hand: one command a line, SI units; `help` lists them."""
+    """Operate the board by hand: one command a line, SI units.
+
+    `help` lists them.
+    """
     import sys
 
     from opticaldr.cli.console import tell

@@ -18,7 +18,10 @@ def verify(
     key: Annotated[Path, typer.Option(help="Public key (.pub) of who signed it.", show_default=False)],
     as_json: Json = False,
 ) -> None:
-    """Check every byte, the signature, the age of the calibration, and that the graphs load and are ours."""
+    """Check every byte, the signature, the age and the graphs.
+
+    The age is the calibration's; the graphs must load and be ours.
+    """
     from opticaldr.artefacts import load_public_key
     from opticaldr.artefacts.bundle import require_fresh, verify_bundle
     from opticaldr.artefacts.graphs import check_graphs
@@ -43,7 +46,10 @@ def sign(
     out: Annotated[Path, typer.Option(help="The folder to make.", show_default=False)],
     as_json: Json = False,
 ) -> None:
-    """Write a copy of a verified bundle that is signed with another key; the original stays as it is."""
+    """Write a copy of a bundle, signed with another key.
+
+    The bundle is verified first, and stays as it is.
+    """
     from opticaldr.artefacts import load_key, load_public_key
     from opticaldr.artefacts.bundle import resign_bundle, verify_bundle
     from opticaldr.cli.console import tell

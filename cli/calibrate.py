@@ -71,10 +71,10 @@ def calibrate(
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Measure sensor and PSFs, find out how the part was really built, and say whether to trust it.
+    """Measure sensor and PSFs, and find out what was built.
 
-    Stopped with Ctrl-C, it goes on where it was when started again. Exit code 1 means that a quality gate failed:
-    the calibration is there, marked, and its report says what to do.
+    Its gates say whether to trust that. Stopped with Ctrl-C, it goes on where it was when started again. Exit
+    code 1 means that a quality gate failed: the calibration is there, marked, and its report says what to do.
     """
     if (design is None) == (known is None):
         raise typer.BadParameter("give the folder of a design, or --check CALIBRATION", param_hint="DESIGN")

@@ -46,7 +46,10 @@ def named(name: str) -> Camera:
 
 @camera.command()
 def find(as_json: Json = False) -> None:
-    """List the cameras of this machine; exit code 1 when there is none that can be opened."""
+    """List the cameras of this machine.
+
+    Exit code 1 when there is none that can be opened.
+    """
     from dataclasses import asdict
 
     from opticaldr.cli.console import tell
@@ -67,7 +70,10 @@ def find(as_json: Json = False) -> None:
 def info(
     name: Name = "simulated", exposure: Exposure = 0.01, gain: Gain = 1.0, as_json: Json = False
 ) -> None:
-    """Open the camera, take one frame, and say what came: shape, depth, levels, settings read back."""
+    """Open the camera, take one frame, and say what came.
+
+    Shape, depth, levels, and the settings read back.
+    """
     from dataclasses import asdict
 
     import numpy as np
@@ -99,9 +105,10 @@ def snap(
     gain: Gain = 1.0,
     as_json: Json = False,
 ) -> None:
-    """Record raw frames to a folder, which `--camera FOLDER` replays value for value.
+    """Record raw frames to a folder, from which to replay them.
 
-    For benches, with nobody in view: the frames are what the lens images. The deployed camera keeps none.
+    `--camera FOLDER` replays them value for value. For benches, with nobody in view: the frames are what the
+    lens images. The deployed camera keeps none.
     """
     from opticaldr.cli.console import progress_bar, tell
     from opticaldr.hardware.cameras.recording import record

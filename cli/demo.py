@@ -38,8 +38,9 @@ def demo(
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Learn a mask, make its files, calibrate what was built, adapt, export, attack, run: see the report.
+    """Go the whole loop on simulated subjects; see the report.
 
+    It learns a mask, makes its files, calibrates what was built, adapts, exports, attacks and runs.
     Everything runs on simulated subjects, optics and sensor. Started again after a stop, it keeps the steps
     that are done.
     """

@@ -50,10 +50,11 @@ def design(
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Learn a lens that keeps expression and loses identity, with its networks, on simulated subjects.
+    """Learn a lens, with its networks, on simulated subjects.
 
-    The defaults take some five minutes on two cores; --config quick is for trying, --config full for a
-    workstation. Stopped with Ctrl-C or killed, the same command goes on where it was.
+    It is rewarded for keeping expression and losing identity. The defaults take some five minutes on two
+    cores; --config quick is for trying, --config full for a workstation. Stopped with Ctrl-C or killed, the
+    same command goes on where it was.
     """
     from opticaldr.cli.config import one_line_errors
     from opticaldr.cli.console import progress_bar, tell

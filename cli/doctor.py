@@ -31,7 +31,10 @@ BASE = (
 
 
 def doctor(as_json: Json = False) -> None:
-    """Say which parts are installed, what each unlocks, and what this machine lacks for a deployed camera."""
+    """Say what is installed, what it unlocks, and what is lacking.
+
+    Also which protections of a deployed camera this machine can enforce.
+    """
     import platform
     from importlib.metadata import version
     from importlib.util import find_spec

@@ -49,10 +49,10 @@ def evaluate(
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Attack an optic with everybody on the ladder; the strongest attacker is the result.
+    """Attack an optic with everybody on the ladder.
 
-    Exits with 1 if the attackers or the protocol fail their own controls (then nothing is proven), or, with
-    --stage, if the simulated subjects are not a fair stage.
+    The strongest attacker is the result. Exits with 1 if the attackers or the protocol fail their own
+    controls (then nothing is proven), or, with --stage, if the simulated subjects are not a fair stage.
     """
     if stage == (subject is not None):
         raise typer.BadParameter("give the folder of an artefact, or --stage", param_hint="SUBJECT")

@@ -28,9 +28,10 @@ def export(
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Write the graphs from raw frame to estimate, prove that they equal the networks, and sign the bundle.
+    """Write and sign the bundle that a camera runs.
 
-    Keep the key to yourself and give its .pub file to whoever runs the camera.
+    It holds the graphs from raw frame to estimate, proven to equal the networks. Keep the key to yourself and
+    give its .pub file to whoever runs the camera.
     """
     from opticaldr.artefacts import create_key, load_key, open_artefact
     from opticaldr.cli.console import progress_bar, tell

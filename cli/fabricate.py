@@ -41,9 +41,10 @@ def fabricate(
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Make the files for one process, a drawing sheet, and a prediction of what will come back.
+    """Make a mask's files, a drawing sheet and a prediction.
 
-    Exit code 1 means that the relief breaks a design rule of the process: the files are there to be looked at.
+    The files are for one process; the prediction says what that process will make of the PSF. Exit code 1 means
+    that the relief breaks a design rule of the process: the files are there to be looked at.
     """
     from opticaldr.cli.console import progress_bar, tell
     from opticaldr.errors import Refusal

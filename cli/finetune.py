@@ -24,7 +24,10 @@ def finetune(
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Adapt a design's networks to the measured optics, and say what that closes of the gap to the design."""
+    """Adapt a design's networks to the measured optics.
+
+    Says what that closes of the gap to the design.
+    """
     from opticaldr.cli.config import one_line_errors
     from opticaldr.cli.console import progress_bar, tell
     from opticaldr.models.training.config import FinetuneConfig, config_toml, load_config

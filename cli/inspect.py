@@ -27,7 +27,10 @@ def inspect(
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Register a measured surface to its mask, report the form error, and keep the mask as built."""
+    """Register a measured surface to its mask.
+
+    Reports the form error, and keeps the mask as built.
+    """
     from opticaldr.artefacts import open_artefact
     from opticaldr.cli.console import progress_bar, tell
     from opticaldr.hardware.fabrication import inspect_surface

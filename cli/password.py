@@ -9,7 +9,10 @@ import typer
 def password(
     file: Annotated[Path, typer.Argument(help="Where to keep its hash: password_file in the settings.")],
 ) -> None:
-    """Choose the password that the local page asks for; only its scrypt hash is kept."""
+    """Choose the password that the local page asks for.
+
+    Only its scrypt hash is kept.
+    """
     import os
 
     from opticaldr.device.page.login import hash_password

@@ -9,7 +9,10 @@ import typer
 def rearm(
     folder: Annotated[Path, typer.Argument(help="Folder of the run (its --out) whose interlock closed.")],
 ) -> None:
-    """Enter into the audit log that you have looked at the camera; then it may be started again."""
+    """Let a camera whose interlock closed start again.
+
+    Enters into its audit log that you have looked at it.
+    """
     from opticaldr.device.perseverance import rearm as enter
 
     enter(folder)

@@ -12,7 +12,7 @@ def show(
     artefact: Annotated[Path, typer.Argument(help="Folder of any artefact.")],
     as_json: Json = False,
 ) -> None:
-    """Verify an artefact, then print its manifest and its ancestry as a tree."""
+    """Verify an artefact, then print its manifest and ancestry."""
     from opticaldr.artefacts import ancestry_lines, open_artefact
     from opticaldr.cli.console import tell
 

@@ -26,7 +26,10 @@ PanelName = Annotated[
 
 @slm.command("monitors")
 def list_monitors(as_json: Json = False) -> None:
-    """List the monitors that this machine drives; one of them may be the SLM."""
+    """List the monitors that this machine drives.
+
+    One of them may be the SLM.
+    """
     from opticaldr.cli.console import tell
     from opticaldr.hardware.slms import monitors
 
@@ -60,9 +63,10 @@ def measure(
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Measure grey to phase and flatness; exit code 1 means that a gate failed.
+    """Measure grey to phase and flatness.
 
-    The bench: laser, polariser along the panel's director, panel, lens, camera in the lens's focus.
+    Exit code 1 means that a gate failed. The bench: laser, polariser along the panel's director, panel, lens,
+    camera in the lens's focus.
     """
     from opticaldr.calibration.slm import characterise_slm
     from opticaldr.cli.console import progress_bar, tell

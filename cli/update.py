@@ -21,7 +21,10 @@ def update(
     rollback: Annotated[bool, typer.Option("--rollback", help="Go back to the previous bundle.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Check a bundle, try it, and make it the one the camera starts with; nothing changes if it fails."""
+    """Check a bundle, try it, and make the camera start with it.
+
+    Nothing changes if it fails.
+    """
     from opticaldr.cli.console import tell
     from opticaldr.device import update as updates
 

@@ -60,6 +60,16 @@ def test_every_verb_is_listed_and_explains_itself():
         assert "--json" in page.stdout
 
 
+@pytest.mark.parametrize("group", [(), ("audit",), ("board",), ("bundle",), ("camera",), ("slm",)])
+def test_no_sentence_is_cut_in_a_narrow_terminal(group, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    listed = opticaldr(*group, "--help").stdout.partition("Commands:\n")[2].splitlines()
+    assert listed
+    for line in listed:
+        assert line.endswith("."), line
+        assert not line.endswith("..."), line
+
+
 def test_help_imports_nothing_heavy():
     script = (
         "import sys; sys.argv = ['opticaldr', '--help']\n"
