@@ -99,6 +99,12 @@ def _tell_live(entry: Any) -> None:
         typer.secho(f"{clock}  {entry['kind']}: {body['why']}", fg="red", bold=True)
 
 
+def _delivered(sink: dict[str, Any]) -> str:
+    refused = f", {sink['dead']} refused for good ({sink['why_dead']})" if sink["dead"] else ""
+    trouble = f" ({sink['trouble']})" if sink["trouble"] else ""
+    return f"{sink['delivered']} delivered, {sink['waiting']} waiting{trouble}{refused}"
+
+
 def _for_people(summary: dict[str, Any]) -> dict[str, Any]:
     bits = summary["bits"]
     return {
@@ -109,6 +115,7 @@ def _for_people(summary: dict[str, Any]) -> dict[str, Any]:
         "interlock": summary["interlock"],
         "bit_budget": f"{bits['per_hour']:.0f} bits an hour; one face image takes {bits['face_image']}",
         "audit_log": f"{summary['audit']['log']} ({summary['audit']['entries']} entries)",
+        **{f"to_{sink['name']}": _delivered(sink) for sink in summary["delivery"]},
         "eye": summary["eye"],
         "note": summary["purpose"],
     }

@@ -14,7 +14,7 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -140,17 +140,31 @@ class Delivery:
         """Entries that are in the log and neither taken nor set aside."""
         return sum(self._log.kinds[kind] for kind in self._kinds) - self._settled
 
-    def pump(self) -> int:
+    def progress(self) -> dict[str, Any]:
+        """How far it has got, for people and for JSON; ``why_dead`` is why the latest was set aside."""
+        dead = self.cursor.dead
+        return {
+            "name": self.name,
+            "waiting": self.waiting,
+            "delivered": self.delivered,
+            "dead": len(dead),
+            "why_dead": next(reversed(dead.values()), ""),
+            "trouble": self.trouble,
+        }
+
+    def pump(self, *, patient: bool = True) -> int:
         """Send what is outstanding, until done or the sink is away; returns how many entries were taken.
 
         After a failure it does nothing for a pause that doubles from 1 s to 5 min, of which up to half is
-        left to chance.
+        left to chance; unless it is not ``patient``, because this is the last chance.
         """
-        if self.cursor.acknowledged >= self._log.size or self._clock() < self._not_before:
+        if self.cursor.acknowledged >= self._log.size or (patient and self._clock() < self._not_before):
             return 0
         before, taken_before = self.cursor.acknowledged, self.delivered
         try:
             self._send_outstanding()
+            if self.trouble:
+                sys.stderr.write(f"opticaldr: {self.name}: takes entries again\n")
             self._pause, self.trouble = FIRST_PAUSE, ""
         except (
             Exception
@@ -173,11 +187,16 @@ class Delivery:
                     self._sink.deliver(entry)
                     self.delivered += 1
                 except Undeliverable as refusal:
-                    self.cursor.dead[str(entry["index"])] = str(refusal)[:_LONGEST_REASON]
+                    self._set_aside(entry, str(refusal)[:_LONGEST_REASON])
                 self._settled += 1
             self.cursor.acknowledged = end
             if number % _KEEP_EVERY == _KEEP_EVERY - 1:
                 self.cursor.write()
+
+    def _set_aside(self, entry: Entry, why: str) -> None:
+        if why not in self.cursor.dead.values():
+            sys.stderr.write(f"opticaldr: {self.name}: refuses entry {entry['index']} for good: {why}\n")
+        self.cursor.dead[str(entry["index"])] = why
 
     def _wait_after(self, failure: Exception) -> None:
         trouble = (str(failure) or type(failure).__name__)[:_LONGEST_REASON]
@@ -210,30 +229,37 @@ class Delivery:
         return 0
 
 
-class Courier:
-    """Pumps a delivery in a thread of its own for the length of a ``with`` block, so that a slow sink holds
-    up nobody; at the end it has ten seconds for what is left."""
+class Couriers:
+    """Pump each delivery in a thread of its own for the length of a ``with`` block, so that a slow sink holds
+    up nobody; at the end they have ten seconds together for what is left."""
 
-    def __init__(self, delivery: Delivery) -> None:
-        self._delivery = delivery
+    def __init__(self, deliveries: Iterable[Delivery]) -> None:
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._work, name=f"deliver to {delivery.name}", daemon=True)
+        self._threads = [
+            threading.Thread(
+                target=self._work, args=(delivery,), name=f"deliver to {delivery.name}", daemon=True
+            )
+            for delivery in deliveries
+        ]
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._over.set()
-        self._thread.join(_LAST_WORDS)
+        until = time.monotonic() + _LAST_WORDS
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
 
-    def _work(self) -> None:
+    def _work(self, delivery: Delivery) -> None:
         while not self._over.wait(_TICK):
-            self._delivery.pump()
-        self._delivery.pump()
-        self._delivery.close()
+            delivery.pump()
+        delivery.pump(patient=False)
+        delivery.close()
 
 
 def rewind(log: AuditLog, sink: str, folder: Path, *, index: int | None = None) -> int:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import socket
 import ssl
 import uuid
 from collections.abc import Mapping
@@ -203,7 +204,7 @@ class FhirServer:
             self.close()
             if not fresh:  # the server may have closed an idle connection
                 return self._ask(method, path, body)
-            raise OSError(f"{self._url}: {failure or type(failure).__name__}") from None
+            raise OSError(f"{self._url}: {_in_words(failure)}") from None
         self._connection = connection
         return answer.status, (answer.getheader("Content-Type") or "").partition(";")[0], content
 
@@ -344,6 +345,19 @@ def _diagnostics(outcome: Mapping[str, Any]) -> str:
         if isinstance(issue, dict)
     )
     return "; ".join(str(words) for words in said if words)
+
+
+def _in_words(failure: Exception) -> str:
+    """Why a server was not reached, without the system's numbers."""
+    if isinstance(failure, ConnectionRefusedError):
+        return "nobody answers"
+    if isinstance(failure, TimeoutError):
+        return f"no answer within {_TIMEOUT:.0f} s"
+    if isinstance(failure, socket.gaierror):
+        return "nobody has that name"
+    if isinstance(failure, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted ({failure.verify_message})"
+    return getattr(failure, "strerror", None) or str(failure) or type(failure).__name__
 
 
 def _reason(status: int) -> str:

@@ -21,6 +21,8 @@ def _lines(status: dict[str, Any]) -> Iterator[str]:
     yield from _one("bad_records_total", "counter", "Records refused since the start.", counts["bad record"])
     yield from _one("lost_total", "counter", "Entries that could not be logged.", status["lost"])
     yield from _one("shutter_open", "gauge", "1 while the camera looks.", int(status["shutter"] == "open"))
+    doubt = int(status["in_doubt"])
+    yield from _one("optics_in_doubt", "gauge", "1 while frames are dropped because of the optics.", doubt)
     yield from _one("protections_held", "gauge", "Protections that eye has proven.", held)
     yield from _one("audit_entries", "gauge", "Entries in the audit log.", audit["entries"])
     yield from _one("bits_per_hour", "gauge", "Most that eye can say in an hour.", status["bits"]["per_hour"])

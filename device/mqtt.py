@@ -119,6 +119,7 @@ class MqttBroker:
         if code.is_failure:
             self._trouble = f"it refuses us ({str(code).lower()})"
             return
+        self._trouble = ""
         client.publish(f"{self._topic}/status", b"online", qos=1, retain=True)
 
     def _disconnected(self, client: Any, data: Any, flags: Any, code: Any, properties: Any) -> None:

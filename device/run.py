@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from opticaldr.device.audit import AuditLog, public_hex
 from opticaldr.device.budget import BITS_PER_ESTIMATE, FACE_IMAGE_BITS, bits_per_hour
 from opticaldr.device.clinic import attend_page, open_sinks
 from opticaldr.device.confinement import Protection
-from opticaldr.device.delivery import Courier, Delivery
+from opticaldr.device.delivery import Couriers, Delivery
 from opticaldr.device.hearing import name_of
 from opticaldr.device.ndjson import NdjsonFile
 from opticaldr.device.orders import OK, TRIPPED, Orders
@@ -90,20 +89,19 @@ def run(
     folder = out if out is not None else Path("runs") / f"run-{secrets.token_hex(4)}"
     require_armed(folder / LOG)
     key = _device_key(folder / KEY)
-    with AuditLog(folder / LOG, key) as log, ExitStack() as stack:
+    with AuditLog(folder / LOG, key) as log:
         sinks = [NdjsonFile(folder / ESTIMATES), *open_sinks(clinic, artefact.id, key)]
         deliveries = [Delivery(log, sink, folder) for sink in sinks]
-        for delivery in deliveries:
-            stack.enter_context(Courier(delivery))
         about = {"bundle": artefact.id}
-        if clinic.page is None:
-            session = persevere(orders, log, about=about, seconds=seconds, on_entry=on_entry)
-        else:
-            facts = Facts(artefact.id, _calibrated(artefact), interval, spec.purpose)
-            status = Status(facts, log, deliveries)
-            session = attend_page(
-                clinic.page, status, orders, about=about, seconds=seconds, on_entry=on_entry
-            )
+        with Couriers(deliveries):
+            if clinic.page is None:
+                session = persevere(orders, log, about=about, seconds=seconds, on_entry=on_entry)
+            else:
+                facts = Facts(artefact.id, _calibrated(artefact), interval, spec.purpose)
+                status = Status(facts, log, deliveries)
+                session = attend_page(
+                    clinic.page, status, orders, about=about, seconds=seconds, on_entry=on_entry
+                )
         return {
             "passed": _passed(session),
             "bundle": artefact.id,
@@ -113,6 +111,7 @@ def run(
             "development": development,
             **_summary(session, interval),
             "audit": {"log": str(log.path), "entries": log.entries, "head": log.head},
+            "delivery": [delivery.progress() for delivery in deliveries],
             "estimates_file": str(folder / ESTIMATES),
             "purpose": spec.purpose,
         }

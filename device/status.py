@@ -18,6 +18,7 @@ from opticaldr.device.chain import Entry, latest
 from opticaldr.device.confinement import Protection
 from opticaldr.device.delivery import Delivery
 from opticaldr.device.hearing import name_of
+from opticaldr.device.records import Event
 
 HISTORY = 720
 """Estimates that the page shows: twelve hours at one a minute."""
@@ -57,6 +58,7 @@ class Status:
     version: int = 0
     _shutter: str = "closed"
     _why_closed: str = ""
+    _in_doubt: bool = False
     _latest: dict[str, Any] | None = None
     _history: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=HISTORY))
     _protections: frozenset[str] = frozenset()
@@ -76,17 +78,20 @@ class Status:
                 self._counts[kind] += 1
             if kind == "started":
                 self._shutter, self._why_closed, self._latest, self._margin = "opening", "", None, None
+                self._in_doubt = False
             elif kind == "hello":
                 self._shutter, self._protections = "open", frozenset(body["protections"])
             elif kind == "estimate":
-                self._latest = _shown(entry)
+                self._latest, self._in_doubt = _shown(entry), False
                 self._history.append(self._latest)
+            elif kind == "event" and body["event"] == name_of(Event.OPTICS_IN_DOUBT):
+                self._in_doubt = True
             elif kind == "event":
                 self._why_closed = body["event"]
             elif kind in ("suspicion", "refused"):
                 self._why_closed = body.get("why", "eye could not start")
             elif kind == "ended":
-                self._shutter, self._latest = "closed", None
+                self._shutter, self._latest, self._in_doubt = "closed", None, False
             self._margin = body.get("interlock_margin", self._margin)
             self.version += 1
 
@@ -105,6 +110,7 @@ class Status:
                 "now": datetime.now(UTC).isoformat(timespec="seconds"),
                 "shutter": self._shutter,
                 "why_closed": self._why_closed,
+                "in_doubt": self._in_doubt,
                 "estimate": self._latest,
                 "history": list(self._history),
                 "interval": self.facts.interval,
@@ -128,7 +134,7 @@ class Status:
                 "audit": {"entries": self.log.entries, "head": self.log.head},
                 "counts": dict(self._counts),
                 "lost": self.log.lost,
-                "deliveries": [_progress(delivery) for delivery in self.deliveries],
+                "deliveries": [delivery.progress() for delivery in self.deliveries],
                 "purpose": self.facts.purpose,
             }
 
@@ -136,13 +142,3 @@ class Status:
 def _shown(entry: Entry) -> dict[str, Any]:
     body: Mapping[str, Any] = entry["body"]
     return {"time": entry["time"], **{name: body[name] for name in ("estimate", "sigma", "quality")}}
-
-
-def _progress(delivery: Delivery) -> dict[str, Any]:
-    return {
-        "name": delivery.name,
-        "waiting": delivery.waiting,
-        "delivered": delivery.delivered,
-        "dead": len(delivery.cursor.dead),
-        "trouble": delivery.trouble,
-    }

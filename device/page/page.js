@@ -39,13 +39,22 @@ function show(next) {
     return item;
   }));
   say("tested", state.tested ? "Tried from inside at the last start." : "They are tried when the shutter opens.");
-  $("deliveries").replaceChildren(...state.deliveries.map((delivery) => {
+  $("deliveries").replaceChildren(...state.deliveries.flatMap((delivery) => {
     const row = document.createElement("tr");
     row.append(element("th", { fhir: "FHIR server", mqtt: "MQTT broker", ndjson: "File on this camera" }[delivery.name] ?? delivery.name));
     row.firstChild.scope = "row";
     for (const count of [delivery.waiting, delivery.delivered, delivery.dead]) row.append(element("td", String(count)));
-    row.append(element("td", delivery.trouble || "up to date", delivery.trouble ? "bad" : ""));
-    return row;
+    const { trouble, waiting, dead } = delivery;
+    row.append(element("td", trouble ? "in trouble" : waiting ? "sending" : "up to date", trouble ? "bad" : ""));
+    const remarks = []; // in a row of their own, which a narrow screen can wrap
+    if (trouble) remarks.push(`${trouble}. It will be tried again; nothing is lost.`);
+    if (dead) remarks.push(`Refused for good: ${delivery.why_dead}. When that is mended, it can be sent again with opticaldr audit replay.`);
+    if (!remarks.length) return [row];
+    row.className = "goes-on";
+    const line = document.createElement("tr"), cell = element("td", remarks.join(" "), "remark bad");
+    cell.colSpan = 5;
+    line.append(cell);
+    return [row, line];
   }));
   say("entries", String(state.audit.entries));
   say("head", state.audit.head);
@@ -55,11 +64,12 @@ function show(next) {
 }
 
 function showShutter() {
-  const { shutter, wanted, why_closed: why } = state;
+  const { shutter, wanted, why_closed: why, in_doubt: doubt } = state;
   const open = shutter === "open";
-  say("pill", open ? "Shutter open" : wanted ? "Shutter opening" : "Shutter closed");
-  $("pill").className = `pill ${open ? "open" : why ? "bad" : ""}`;
-  say("shutter-text", open ? "The shutter is open. The camera measures; close it whenever you like."
+  say("pill", doubt ? "Optics in doubt" : open ? "Shutter open" : wanted ? "Shutter opening" : "Shutter closed");
+  $("pill").className = `pill ${doubt ? "bad" : open ? "open" : why ? "bad" : ""}`;
+  say("shutter-text", doubt ? "The shutter is open, but the camera cannot tell that its lens is in place: it may be too dark, the scene too plain, or something before the lens. It gives no estimates until it can."
+    : open ? "The shutter is open. The camera measures; close it whenever you like."
     : wanted ? "The camera locks itself in, then the shutter opens."
     : shutter !== "closed" ? "The shutter is closing."
     : why ? `The shutter is closed: ${why}. Check the camera before you open it again.`
@@ -80,9 +90,9 @@ function showEstimate() {
 }
 
 function showOptics() {
-  const { interlock_margin: margin, shutter, why_closed: why } = state;
-  say("lock", shutter === "open" ? "In place" : why ? "Closed" : "At rest");
-  $("lock").className = `state ${why ? "bad" : ""}`;
+  const { interlock_margin: margin, shutter, why_closed: why, in_doubt: doubt } = state;
+  say("lock", doubt ? "In doubt" : shutter === "open" ? "In place" : why ? "Closed" : "At rest");
+  $("lock").className = `state ${why || doubt ? "bad" : ""}`;
   $("margin").value = margin ?? 0;
   say("margin-text", margin === null ? "It is measured on every frame." : `${Math.round(100 * margin)} % of the threshold at which the shutter closes`);
   const age = state.calibration_age_days;

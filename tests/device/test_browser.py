@@ -106,6 +106,34 @@ def test_an_estimate_appears_as_it_is_logged(browser, status):
         assert tab.locator("#estimate").text_content() == "–"
 
 
+def test_a_doubt_is_shown_while_it_lasts(browser, status):
+    with visit(browser, status) as (tab, _):
+        estimating(status)
+        logged(status, "event", event="optics in doubt", quality=[], interlock_margin=0.4)
+        playwright.expect(tab.locator("#lock")).to_have_text("In doubt")
+        playwright.expect(tab.locator("#pill")).to_have_text("Optics in doubt")
+        status.take(status.log.append("estimate", BODY))
+        playwright.expect(tab.locator("#lock")).to_have_text("In place")
+        playwright.expect(tab.locator("#pill")).to_have_text("Shutter open")
+
+
+def test_a_sink_in_trouble_is_told_whole_on_a_phone(browser, status):
+    away = (
+        "https://fhir.clinic.example/a/rather/long/base/r4: its certificate is not trusted (unable to verify)"
+    )
+    file = status.deliveries[0]
+    file.trouble, file.cursor.dead = away, {"3": "422 the subject is not known here"}
+    with visit(browser, status, size=PHONE) as (tab, _):
+        told = tab.locator("#deliveries")
+        playwright.expect(told).to_contain_text(away)
+        playwright.expect(told).to_contain_text("422 the subject is not known here")
+        assert tab.evaluate(
+            "[...document.querySelectorAll('.scroll')].every(n => n.scrollWidth <= n.clientWidth)"
+        )
+        region = tab.get_by_role("region", name="Delivery queues")
+        assert region.evaluate("n => n.scrollHeight <= n.clientHeight")
+
+
 def test_the_button_asks_for_the_shutter_by_mouse_and_by_keyboard(browser, status):
     with visit(browser, status) as (tab, shutter):
         tab.get_by_role("button", name="I agree: open the shutter").click()

@@ -18,7 +18,7 @@ from opticaldr.device.chain import part_paths
 from opticaldr.device.delivery import (
     FIRST_PAUSE,
     LONGEST_PAUSE,
-    Courier,
+    Couriers,
     Cursor,
     Delivery,
     Undeliverable,
@@ -227,7 +227,7 @@ def test_a_slow_sink_holds_up_nobody_and_gets_what_is_left_at_the_end(log, tmp_p
     slow, quick = Clinic(), Clinic()
     slow.name, let_go = "slow", threading.Event()
     slow.deliver = lambda entry: let_go.wait(30) and slow.taken.append(entry["index"])
-    with Courier(Delivery(log, slow, tmp_path)), Courier(Delivery(log, quick, tmp_path)):
+    with Couriers([Delivery(log, slow, tmp_path), Delivery(log, quick, tmp_path)]):
         for _ in range(3):
             log.append("estimate", {})
         for _ in range(200):
@@ -241,7 +241,39 @@ def test_a_slow_sink_holds_up_nobody_and_gets_what_is_left_at_the_end(log, tmp_p
     assert slow.away
 
 
-def test_a_refused_entry_is_set_aside_and_does_not_block_the_next(log, tmp_path):
+def test_who_comes_back_during_a_pause_still_gets_what_is_left_at_the_end(log, tmp_path, capsys):
+    clinic = Clinic()
+    clinic.away = True
+    delivery = Delivery(log, clinic, tmp_path, clock=Clock())  # time stands still: the pause never ends
+    with Couriers([delivery]):
+        log.append("estimate", {})
+        for _ in range(200):
+            if delivery.trouble:
+                break
+            time.sleep(0.02)
+        clinic.away = False
+    assert clinic.taken == [1]
+    assert capsys.readouterr().err.splitlines() == [
+        "opticaldr: clinic: nobody answers; it will be tried again",
+        "opticaldr: clinic: takes entries again",
+    ]
+
+
+def test_hung_sinks_share_the_time_at_the_end(log, tmp_path, monkeypatch):
+    monkeypatch.setattr("opticaldr.device.delivery._LAST_WORDS", 0.2)
+    let_go, joined = threading.Event(), []
+    hung = [Clinic(), Clinic()]
+    for number, clinic in enumerate(hung):
+        clinic.name, clinic.deliver = f"hung-{number}", lambda entry: let_go.wait(30)
+    join = threading.Thread.join
+    monkeypatch.setattr(threading.Thread, "join", lambda self, left: (joined.append(left), join(self, left)))
+    with Couriers([Delivery(log, clinic, tmp_path) for clinic in hung]):
+        log.append("estimate", {})
+    assert sum(joined) < 2 * 0.2
+    let_go.set()
+
+
+def test_a_refused_entry_is_set_aside_and_does_not_block_the_next(log, tmp_path, capsys):
     clinic = Clinic()
     clinic.refuses = {2}
     for _ in range(3):
@@ -249,7 +281,11 @@ def test_a_refused_entry_is_set_aside_and_does_not_block_the_next(log, tmp_path)
     delivery = Delivery(log, clinic, tmp_path, clock=Clock())
     delivery.pump()
     assert clinic.taken == [1, 3]
-    assert Delivery(log, clinic, tmp_path, clock=Clock()).cursor.dead == {"2": "422"}
+    again = Delivery(log, clinic, tmp_path, clock=Clock())
+    assert again.progress() == {
+        "name": "clinic", "waiting": 0, "delivered": 0, "dead": 1, "why_dead": "422", "trouble": "",
+    }  # fmt: skip
+    assert capsys.readouterr().err == "opticaldr: clinic: refuses entry 2 for good: 422\n"
 
 
 def test_a_lost_cursor_means_repeats_and_the_file_ignores_them(log, tmp_path):
