@@ -116,7 +116,9 @@ def main() -> None:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS):
             raise
-        _fail(f"{error.filename or 'a file'}: {error.strerror}; free space, or name another --out")
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = "free space, or name another --out" if full else "let this user in, or name another place"
+        _fail(f"{error.filename or 'a file'}: {error.strerror}; {remedy}")
 
 
 def _fail(line: str, code: int = 1) -> None:

@@ -30,8 +30,15 @@ def update(
 
     if (bundle is None) is not rollback:
         raise typer.BadParameter("name a bundle, or say --rollback")
-    now = updates.roll_back(store, trust) if bundle is None else updates.update(bundle, store, trust)
+    if bundle is None:
+        now = updates.roll_back(store, trust)
+    else:
+        now = updates.update(bundle, store, trust, say=lambda step: typer.echo(step, err=True))
     tell(
-        {"current": now.id, "link": str(store / updates.CURRENT), "next": "restart the camera"},
+        {
+            "current": now.id,
+            "link": str(store / updates.CURRENT),
+            "next": "restart the camera: sudo systemctl restart opticaldr",
+        },
         as_json=as_json,
     )

@@ -39,6 +39,7 @@ from opticaldr.device.chain import (
     part_paths,
     write_line,
 )
+from opticaldr.device.owner import require_owner
 from opticaldr.errors import Refusal
 
 FULL = 4 * 2**20
@@ -80,7 +81,8 @@ class AuditLog:
         size: bytes of all files that are safe on the disk; whoever reads them meanwhile must not read further.
 
     Raises:
-        Refusal: on entering: another process writes to it, or it belongs to another key.
+        Refusal: on entering: another process writes to it, it belongs to another key, or root opens another
+            user's.
         AuditFailure: on entering: it does not verify.
     """
 
@@ -96,6 +98,8 @@ class AuditLog:
         self._stream: FileIO | None = None
 
     def __enter__(self) -> Self:
+        if self.path.exists():
+            require_owner(self.path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._folder = os.open(self.path.parent, os.O_RDONLY)
         try:

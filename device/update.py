@@ -17,6 +17,7 @@ from pathlib import Path
 
 from opticaldr.artefacts import Artefact, load_public_key
 from opticaldr.artefacts.bundle import require_fresh, verify_bundle
+from opticaldr.device.owner import require_owner
 from opticaldr.device.run import run
 from opticaldr.errors import Refusal
 
@@ -24,7 +25,7 @@ CURRENT, PREVIOUS = "current", "previous"
 
 
 def update(
-    bundle: Path, store: Path, trust: Path, progress: Callable[[str, int, int], None] = lambda *at: None
+    bundle: Path, store: Path, trust: Path, say: Callable[[str], None] = lambda step: None
 ) -> Artefact:
     """Install a bundle; the camera takes it at its next start. What was current stays so if anything is wrong.
 
@@ -34,34 +35,35 @@ def update(
         bundle: folder of the new one.
         store: folder of the installed ones.
         trust: the maker's public key.
+        say: is told each step.
 
     Raises:
         Refusal: unsigned, signed by somebody else, changed or expired, or the probe failed.
     """
+    require_owner(store)
     signer = load_public_key(trust)
     artefact, spec = verify_bundle(bundle, signer)
     require_fresh(spec)
     store.mkdir(parents=True, exist_ok=True)
     place = store / artefact.id[:16]
-    progress("copy", 0, 3)
+    say(f"bundle {artefact.id[:16]} is whole, signed and fresh")
     known = place.exists()
     if not known:
         with tempfile.TemporaryDirectory(prefix=".update-", dir=store) as draft:
             shutil.copytree(bundle, Path(draft, "bundle"))
             verify_bundle(Path(draft, "bundle"), signer)
             Path(draft, "bundle").rename(place)
-    progress("probe", 1, 3)
+    say("trying it on a simulated subject …")
     try:
         _probe(place, trust, spec.window.frames)
     except Refusal as refusal:
         if not known:
             shutil.rmtree(place)
         raise Refusal(f"{bundle} does not work here ({refusal}), so nothing was changed") from None
-    progress("switch", 2, 3)
+    say("it estimates; switching to it")
     if (store / CURRENT).is_symlink() and os.readlink(store / CURRENT) != place.name:
         _point(store / PREVIOUS, os.readlink(store / CURRENT))
     _point(store / CURRENT, place.name)
-    progress("done", 3, 3)
     return artefact
 
 
@@ -71,6 +73,7 @@ def roll_back(store: Path, trust: Path) -> Artefact:
     Raises:
         Refusal: there is none, or it is not usable any more.
     """
+    require_owner(store)
     if not (store / PREVIOUS).is_symlink():
         raise Refusal(f"{store} holds no previous bundle", "install one with opticaldr update")
     before, now = os.readlink(store / PREVIOUS), os.readlink(store / CURRENT)

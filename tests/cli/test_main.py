@@ -1,5 +1,6 @@
 """The command line as a person meets it: the real process, its two streams and its exit code."""
 
+import errno
 import json
 import os
 import subprocess
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from opticaldr.artefacts import create
-from opticaldr.cli import doctor
+from opticaldr.cli import doctor, main
 
 VERBS = (
     "design",
@@ -153,6 +154,19 @@ def test_nothing_is_judged_on_a_failed_calibration_unless_that_is_accepted(tmp_p
     assert "linearity" not in refused(
         verb, draft.sealed().path, "--accept-failed-gates", naming="optics.json"
     )
+
+
+def test_a_refused_permission_is_not_taken_for_a_full_disk(monkeypatch, capsys):
+    def forbidden(**options):
+        raise PermissionError(errno.EACCES, "Permission denied", "/media/stick/bundle")
+
+    monkeypatch.setattr(main, "app", forbidden)
+    with pytest.raises(SystemExit) as end:
+        main.main()
+    assert end.value.code == 1
+    said = capsys.readouterr().err
+    assert "/media/stick/bundle: Permission denied; let this user in" in said
+    assert "free space" not in said
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")

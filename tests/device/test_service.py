@@ -15,6 +15,7 @@ from test_run import voice_process
 
 from opticaldr.artefacts import create_key, load_key
 from opticaldr.cli import main
+from opticaldr.device.audit import AuditLog
 from opticaldr.device.landlock import interface_version
 from opticaldr.device.update import roll_back, update
 from opticaldr.errors import Refusal
@@ -119,13 +120,31 @@ def test_foreign_unsigned_changed_and_expired_bundles_are_refused(bundle, tmp_pa
     assert not store.exists() or not list(store.iterdir())
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be in somebody else's folder")
+def test_root_leaves_nothing_in_the_services_folder(bundle, tmp_path, maker_key):
+    home = tmp_path / "home"
+    home.mkdir()
+    os.chown(home, 12345, 12345)
+    with pytest.raises(Refusal, match="belongs to #12345; put sudo -u #12345"):
+        update(bundle, home / "bundles", Path(f"{maker_key}.pub"))
+    assert not list(home.iterdir())
+    key = load_key(maker_key)
+    with AuditLog(home / "audit.ndjson", key):
+        pass
+    os.chown(home / "audit.ndjson", 12345, 12345)
+    with pytest.raises(Refusal, match="belongs to #12345"), AuditLog(home / "audit.ndjson", key):
+        pass
+
+
 def test_update_is_a_verb(bundle, tmp_path, maker_key, monkeypatch, capsys):
     options = ["--store", str(tmp_path / "bundles"), "--trust", f"{maker_key}.pub", "--json"]
     monkeypatch.setattr(sys, "argv", ["opticaldr", "update", str(bundle), *options])
     with pytest.raises(SystemExit) as end:
         main.main()
     assert end.value.code == 0
-    assert json.loads(capsys.readouterr().out)["current"]
+    told = capsys.readouterr()
+    assert json.loads(told.out)["current"]
+    assert "trying it on a simulated subject" in told.err
 
 
 INSTALL = """

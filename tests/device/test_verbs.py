@@ -47,6 +47,7 @@ def test_a_person_sees_estimates_and_the_summary(bundle, tmp_path):
     assert done.stdout.count("BDI-II") == 2
     assert "optics not in place" in done.stdout
     assert "Research use only" in done.stdout
+    assert "3 delivered, 0 waiting" in done.stdout
     assert done.stderr == ""
 
 
