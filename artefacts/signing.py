@@ -28,9 +28,13 @@ def create_key(path: Path) -> Ed25519PrivateKey:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         raise Refusal(f"{path} exists already", "keys are never overwritten: name another file") from None
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(pem)
-    path.with_name(path.name + ".pub").write_bytes(public)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(pem)
+        path.with_name(path.name + ".pub").write_bytes(public)
+    except OSError:  # half a key would be refused ever after
+        path.unlink()
+        raise
     return key
 
 

@@ -118,7 +118,8 @@ def main() -> None:
             raise
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         remedy = "free space, or name another --out" if full else "let this user in, or name another place"
-        _fail(f"{error.filename or 'a file'}: {error.strerror}; {remedy}")
+        place = error.filename or ("the disk" if full else "a file")
+        _fail(f"{place}: {error.strerror}; {remedy}")
 
 
 def _fail(line: str, code: int = 1) -> None:

@@ -106,7 +106,7 @@ def _delivered(sink: dict[str, Any]) -> str:
 
 
 def _for_people(summary: dict[str, Any]) -> dict[str, Any]:
-    bits = summary["bits"]
+    bits, lost = summary["bits"], summary["not_logged"]
     return {
         "": "",
         "estimates": len(summary["estimates"]),
@@ -116,6 +116,7 @@ def _for_people(summary: dict[str, Any]) -> dict[str, Any]:
         "bit_budget": f"{bits['per_hour']:.0f} bits an hour; one face image takes {bits['face_image']}",
         "audit_log": f"{summary['audit']['log']} ({summary['audit']['entries']} entries)",
         **{f"to_{sink['name']}": _delivered(sink) for sink in summary["delivery"]},
+        **({"not_logged": f"{lost} entries: the disk was full or failing"} if lost else {}),
         "eye": summary["eye"],
         "note": summary["purpose"],
     }

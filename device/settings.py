@@ -6,11 +6,12 @@ from __future__ import annotations
 import ipaddress
 import tomllib
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Self, get_args
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 from pydantic.functional_validators import AfterValidator
+from pydantic_core import ErrorDetails
 
 from opticaldr.errors import Refusal
 
@@ -37,8 +38,15 @@ class Subject(_Part):
         value: the pseudonym.
     """
 
-    system: Annotated[str, Field(pattern=r"^\w[\w+.-]*:\S+$")]
-    value: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^\S+$")]
+    system: Annotated[
+        str,
+        Field(
+            pattern=r"^\w[\w+.-]*:\S+$", description="a URI, for example https://clinic.example/pseudonyms"
+        ),
+    ]
+    value: Annotated[
+        str, Field(min_length=1, max_length=64, pattern=r"^\S+$", description="a pseudonym without spaces")
+    ]
 
 
 class Fhir(_Part):
@@ -91,7 +99,13 @@ class Mqtt(_Part):
 
     host: Annotated[str, Field(min_length=1)]
     port: Port = 8883
-    topic: Annotated[str, Field(pattern=r"^[^#+/$\s\x00][^#+\s\x00]{0,199}$")] = "opticaldr"
+    topic: Annotated[
+        str,
+        Field(
+            pattern=r"^[^#+/$\s\x00][^#+\s\x00]{0,199}$",
+            description="a topic without spaces, # and +, for example clinic/room-3",
+        ),
+    ] = "opticaldr"
     tls: bool = True
     ca_file: File | None = None
     certificate_file: File | None = None
@@ -154,9 +168,36 @@ def read_settings(path: Path) -> Settings:
     except ValidationError as fault:
         first = fault.errors()[0]
         place = ".".join(map(str, first["loc"]))
-        raise Refusal(f"{path}: {place}: {first['msg']}", "docs/deploy.md lists all settings") from None
+        raise Refusal(f"{path}: {place}: {_in_words(first)}", "docs/deploy.md lists all settings") from None
     except ValueError as fault:
         raise Refusal(f"{path} is not TOML ({fault})", "mend it") from None
+
+
+def _in_words(fault: ErrorDetails) -> str:
+    """What is wrong with a setting, for people who write settings."""
+    part, name = _part_of(fault["loc"]), str(fault["loc"][-1])
+    match fault["type"]:
+        case "extra_forbidden":
+            return f"there is no such setting here, only {', '.join(part.model_fields)}"
+        case "missing":
+            return "is missing"
+        case "value_error":
+            return str(fault["ctx"]["error"])
+        case "string_pattern_mismatch":
+            return f"must be {part.model_fields[name].description}"
+        case _:
+            return fault["msg"][:1].lower() + fault["msg"][1:]
+
+
+def _part_of(place: tuple[int | str, ...]) -> type[_Part]:
+    """The part of the file that holds the setting at ``place``."""
+    part: type[_Part] = Settings
+    for name in place[:-1]:
+        kind = part.model_fields[str(name)].annotation
+        part = next(
+            (one for one in (*get_args(kind), kind) if isinstance(one, type) and issubclass(one, _Part)), part
+        )
+    return part
 
 
 def read_secret(path: Path) -> str:

@@ -1,6 +1,8 @@
 """Signatures hold for the exact bytes and the exact key."""
 
+import errno
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -40,3 +42,15 @@ def test_what_is_no_key_is_refused(tmp_path):
         load_key(tmp_path / "text")
     with pytest.raises(Refusal, match="no Ed25519 public key"):
         load_public_key(tmp_path / "text")
+
+
+def test_a_full_disk_leaves_no_half_a_key(tmp_path, monkeypatch):
+    def full(path, data):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        with pytest.raises(OSError, match="No space left"):
+            create_key(tmp_path / "device.key")
+    assert not list(tmp_path.iterdir())
+    create_key(tmp_path / "device.key")
