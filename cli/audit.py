@@ -17,7 +17,7 @@ def audit() -> None:
 
 @app.command()
 def verify(
-    log: Annotated[Path, typer.Argument(help="The audit.ndjson in the folder of a run.")],
+    log: Annotated[Path, typer.Argument(help="Folder of a run, or the audit.ndjson in it.")],
     key: Annotated[
         Path | None,
         typer.Option(
@@ -37,10 +37,10 @@ def verify(
     from opticaldr.artefacts import load_public_key
     from opticaldr.cli.console import tell
     from opticaldr.device.audit import public_hex, verify_log
-    from opticaldr.errors import Refusal
+    from opticaldr.device.run import LOG
 
     if log.is_dir():
-        raise Refusal(f"{log} is a folder", "name the audit.ndjson in it")
+        log /= LOG
     public = load_public_key(key if key is not None else log.with_name("device.key.pub"))
     found = verify_log(log, public, head=head)
     tell(
@@ -87,4 +87,5 @@ def replay(
     with AuditLog(run / LOG, load_key(run / KEY)) as log:
         entries = rewind(log, sink, run, index=since)
         log.append("replay", {"sink": sink, "since": since, "entries": entries})
-    tell({"sink": sink, "entries_to_send_again": entries}, as_json=as_json)
+    then = "start the camera as before"
+    tell({"sink": sink, "entries_to_send_again": entries, "next": then}, as_json=as_json)

@@ -25,7 +25,7 @@ install -d "$root/usr/bin" && ln -s /opt/opticaldr/bin/opticaldr "$root/usr/bin/
 install -D -m 644 packaging/opticaldr.service "$root/lib/systemd/system/opticaldr.service"
 install -D -m 644 packaging/60-opticaldr.rules "$root/lib/udev/rules.d/60-opticaldr.rules"
 install -D -m 644 packaging/opticaldr.sysusers "$root/usr/lib/sysusers.d/opticaldr.conf"
-install -D -m 644 docs/deploy.md "$root/usr/share/doc/opticaldr/deploy.md"
+install -D -m 644 -t "$root/usr/share/doc/opticaldr" docs/deploy.md docs/device.md
 install -D -m 644 LICENSE "$root/usr/share/doc/opticaldr/copyright"
 install -m 644 NOTICE "$root/usr/share/doc/opticaldr/NOTICE"
 install -d "$root/DEBIAN"

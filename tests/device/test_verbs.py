@@ -59,7 +59,7 @@ def test_development_mode_says_so(bundle, tmp_path):
 
 def test_a_log_verifies_until_it_is_touched(out):
     log = out / "audit.ndjson"
-    good = opticaldr("audit", "verify", log, "--json")
+    good = opticaldr("audit", "verify", out, "--json")
     assert good.returncode == 0
     assert json.loads(good.stdout)["verified"]
     log.write_bytes(log.read_bytes().replace(b'"frames":10', b'"frames":11'))
