@@ -18,8 +18,9 @@ from opticaldr.calibration.calibrate import spot_of
 from opticaldr.calibration.capture import Plan
 from opticaldr.calibration.fit import fit_as_built
 from opticaldr.calibration.hdr import Merged, without_crosstalk
-from opticaldr.calibration.linearised import View, forget_maps
+from opticaldr.calibration.hypothesis import View
 from opticaldr.calibration.measure import measure
+from opticaldr.calibration.pupil import forget_maps
 from opticaldr.calibration.session import Session
 from opticaldr.firmware_interface import Board
 from opticaldr.hardware.as_built import PINHOLE, BuildErrors, Tolerances, build
@@ -104,7 +105,8 @@ def session(design: Optic) -> tuple[float, float]:
     """Seconds of our own software in a full session, merging included, and simulated seconds of frames."""
     with tempfile.TemporaryDirectory() as folder, Physics() as physics:
         began = time.perf_counter()
-        found = measure(design, load_rig("simulated"), PLAN, Session(Path(folder), {}), 3, lambda *_: None)
+        with Session(Path(folder), {}) as kept:
+            found = measure(design, load_rig("simulated"), PLAN, kept, 3, lambda *_: None)
         for arrays in found.spots:  # one at a time
             spot_of(arrays, found.sensor, design.spec)
         whole = time.perf_counter() - began

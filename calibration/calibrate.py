@@ -27,11 +27,13 @@ from opticaldr.calibration.gates import (
     spot_gates,
 )
 from opticaldr.calibration.hdr import Bracket, Merged, merge, without_crosstalk
+from opticaldr.calibration.hypothesis import Plate, State, View
 from opticaldr.calibration.likelihood import brightened
-from opticaldr.calibration.linearised import BuiltOptic, Plate, State, View, forget_maps
+from opticaldr.calibration.linearised import BuiltOptic
 from opticaldr.calibration.measure import Measured, chart_of, measure
 from opticaldr.calibration.noise_chart import Compared, chart_psf, compare
 from opticaldr.calibration.photon_transfer import Characterised, SensorNoise
+from opticaldr.calibration.pupil import forget_maps
 from opticaldr.calibration.session import Arrays, Session
 from opticaldr.hardware.as_built import BuildErrors
 from opticaldr.hardware.rig import RigSpec
@@ -104,43 +106,50 @@ def calibrate(
         failed; ``gates.json`` says so.
 
     Raises:
-        Refusal: the bench does not answer, no spot is found, or the work folder holds another session.
+        Refusal: the bench does not answer, no spot is found, or the work folder holds another session or is in use.
     """
     from opticaldr.calibration.report import write_report
 
     plan = plan or Plan()
     optic = Optic.read(design.path)
     if work is None:
-        beside = out.absolute().parent if out is not None else Path("runs")
-        work = beside / f".calibrate-{design.id[:8]}-{seed}"
+        work = (
+            out.with_name(f".calibrate-{out.name}")
+            if out is not None
+            else Path("runs") / f".calibrate-{design.id[:8]}-{seed}"
+        )
     identity = {
         "design": design.id,
-        "rig": rig.model_dump(mode="json"),
+        # A fault that was mended leaves the rig's file as it is on a real bench.
+        "rig": rig.model_dump(mode="json", exclude={"faults"}),
         "plan": plan.model_dump(mode="json"),
         "seed": seed,
     }
-    measured = measure(optic, rig, plan, Session(work, identity), seed, progress, others=others)
-    found = evaluate(optic, rig, measured, progress)
-    with create("calibration", out, parents=[design], seed=seed) as draft:
-        found.bank.write(draft.path / "psf.npz")
-        found.field.write(draft.path / "field.npz")
-        np.savez(draft.path / "predicted.npz", psf=found.predicted, depths=found.between)
-        np.savez(draft.path / "flat.npz", response=found.sensor.response, good=found.sensor.good)
-        np.savez(
-            draft.path / "designed.npz", height=optic.height, spec=np.array(optic.spec.model_dump_json())
-        )
-        if found.chart is not None:
-            found.chart.chart.write(draft.path / "chart.npz")
-        noise = found.sensor.noise
-        Optic(_measured_spec(found.as_built.optic.spec, noise), found.as_built.optic.height).write(draft.path)
-        _write_json(draft.path / "noise.json", noise.model_dump())
-        _write_json(
-            draft.path / "gates.json",
-            {"passed": found.passed, "gates": [gate.record() for gate in found.gates]},
-        )
-        _write_json(draft.path / "asbuilt.json", _as_built_record(found.as_built))
-        write_report(draft.path / "report.html", found)
-    shutil.rmtree(work, ignore_errors=True)
+    with Session(work, identity) as session:
+        measured = measure(optic, rig, plan, session, seed, progress, others=others)
+        found = evaluate(optic, rig, measured, progress)
+        with create("calibration", out, parents=[design], seed=seed) as draft:
+            found.bank.write(draft.path / "psf.npz")
+            found.field.write(draft.path / "field.npz")
+            np.savez(draft.path / "predicted.npz", psf=found.predicted, depths=found.between)
+            np.savez(draft.path / "flat.npz", response=found.sensor.response, good=found.sensor.good)
+            np.savez(
+                draft.path / "designed.npz", height=optic.height, spec=np.array(optic.spec.model_dump_json())
+            )
+            if found.chart is not None:
+                found.chart.chart.write(draft.path / "chart.npz")
+            noise = found.sensor.noise
+            Optic(_measured_spec(found.as_built.optic.spec, noise), found.as_built.optic.height).write(
+                draft.path
+            )
+            _write_json(draft.path / "noise.json", noise.model_dump())
+            _write_json(
+                draft.path / "gates.json",
+                {"passed": found.passed, "gates": [gate.record() for gate in found.gates]},
+            )
+            _write_json(draft.path / "asbuilt.json", _as_built_record(found.as_built))
+            write_report(draft.path / "report.html", found)
+        shutil.rmtree(work, ignore_errors=True)
     return draft.sealed()
 
 

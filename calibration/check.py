@@ -21,8 +21,9 @@ from opticaldr.calibration.first_look import LEAK_LIMIT
 from opticaldr.calibration.fit import centroid
 from opticaldr.calibration.gates import Gate, mosaic_ncc
 from opticaldr.calibration.hdr import Bracket, Merged, merge, without_crosstalk
+from opticaldr.calibration.hypothesis import SHARED, Plate, State, View
 from opticaldr.calibration.likelihood import Likelihood, brightened
-from opticaldr.calibration.linearised import SHARED, BuiltOptic, Plate, State, View
+from opticaldr.calibration.linearised import BuiltOptic
 from opticaldr.calibration.photon_transfer import SensorNoise
 from opticaldr.calibration.rig import Rig
 from opticaldr.calibration.session import Arrays

@@ -13,19 +13,25 @@ from numpy.typing import NDArray
 
 from opticaldr.calibration import capture
 from opticaldr.calibration.bank import colour_planes
+from opticaldr.calibration.fit import centroid
 from opticaldr.calibration.gates import GREEN
 from opticaldr.calibration.hdr import Merged, without_crosstalk
-from opticaldr.calibration.linearised import BuiltOptic, Plate, State, View
+from opticaldr.calibration.hypothesis import Plate, State, View
+from opticaldr.calibration.linearised import BuiltOptic
 from opticaldr.calibration.rig import Rig
 from opticaldr.calibration.session import Arrays
 from opticaldr.errors import Refusal
-from opticaldr.models.optics import Optic
+from opticaldr.hardware.mounting import MISMOUNTED
+from opticaldr.models.optics import Optic, OpticsSpec, SensorSpec
 from opticaldr.models.optics.metrics import registered_ncc
 
 LEAK_LIMIT = 5.0
 """Times the dark current expected: more is light."""
-_BETTER = 0.03  # NCC by which another optic must fit better before it is named
-_SPACINGS = np.linspace(-40e-6, 40e-6, 5)  # a mask that is a little out of focus is not another mask
+ON_AXIS_LIMIT = 0.05
+"""Tangent of the angle up to which a spot counts as on axis: 3°, as far as a sensor may sit beside its lens's axis."""
+_BETTER = 0.01  # likeness by which another optic must fit better before it is named
+_RIVALS = 3  # a fan is nearly its own mirror image: which way it was turned shows only once it is in focus
+_SPACINGS = np.linspace(-60e-6, 60e-6, 7)  # a mask that is a little out of focus is not another mask
 _FRAMES = 4
 
 
@@ -38,64 +44,91 @@ class Candidate:
     remedy: str
 
 
-def look(rig: Rig, depth: float, shape: tuple[int, int]) -> Arrays:
-    """One long dark frame, and the point source at `depth` in a window of `shape` raw pixels.
+def look(
+    rig: Rig, design: Optic, others: Sequence[Candidate], depth: float, shape: tuple[int, int]
+) -> Arrays:
+    """One long dark frame, and the point source at `depth` in a window of `shape` raw pixels, each judged at once.
+
+    Args:
+        rig: the open bench.
+        design: what was ordered.
+        others: what else it might be; the design mirrored or turned, and no mask at all, are always tried.
+        depth: metres from the pupil.
+        shape: rows and columns, square, so that a turned spot fits.
 
     Returns:
-        `dark`, its mean in DN; `temperature`, kelvin; `lift` [y, x], light of the spot in DN; `depth`.
+        `dark`, the median of the dark frame in DN; `lift` [y, x], light of the spot in DN; `corner`, row and column of
+        its first pixel; `depth` reached.
 
     Raises:
-        Refusal: no spot is seen at full power, or it saturates at the shortest exposure.
+        Refusal: the dark is not dark; no spot is seen at full power, or it saturates at the shortest exposure; it lies
+            off axis; it resembles another optic better.
     """
     with rig.target("dark"):
         (frame,) = capture.frames(rig, capture.LONG, capture.HIGH_GAIN, 1)
-    plan = capture.Plan(exposures=1, frames=_FRAMES)
-    spot = capture.spot(rig, plan, depth, shape)
-    return {
-        "dark": np.array(np.median(frame.raw)),
-        "temperature": np.array(frame.temperature),
-        "lift": spot["light"][0] - spot["dark"][0],
-        "depth": spot["depth"],
-    }
+    level = float(np.median(frame.raw))
+    _refuse_leak(level, frame.temperature, design.spec.sensor)
+    spot = capture.spot(rig, capture.Plan(exposures=1, frames=_FRAMES), depth, shape)
+    lift, reached = spot["light"][0] - spot["dark"][0], float(spot["depth"])
+    _refuse_off_axis(lift.astype(np.float64), spot["corner"], reached, design.spec)
+    _refuse_other_mask(_green(lift.astype(np.float64), design), reached, design, others)
+    return {"dark": np.array(level), "lift": lift, "corner": spot["corner"], "depth": spot["depth"]}
 
 
-def judge(seen: Arrays, design: Optic, others: Sequence[Candidate], *, exposure: float, gain: float) -> None:
-    """Refuse what is not worth a session.
-
-    Args:
-        seen: from `look`.
-        design: what was ordered.
-        others: what else it might be; the design mirrored or turned, and no mask at all, are always tried.
-        exposure: of the dark frame, seconds; `gain`: of the same.
-
-    Raises:
-        Refusal: the dark is not dark, or the spot resembles another optic better.
-    """
-    sensor = design.spec.sensor
-    per_dn = sensor.full_well / (sensor.white_level - sensor.black_level) / gain
-    current = (float(seen["dark"]) - sensor.black_level) * per_dn / exposure
-    warm = 2 ** ((float(np.nan_to_num(seen["temperature"], nan=298.15)) - 298.15) / 6)
+def _refuse_leak(level: float, temperature: float, sensor: SensorSpec) -> None:
+    """Refuse a dark frame whose median `level` (DN) is more than dark current at `temperature` (kelvin, or NaN)."""
+    per_dn = sensor.full_well / (sensor.white_level - sensor.black_level) / capture.HIGH_GAIN
+    current = (level - sensor.black_level) * per_dn / capture.LONG
+    warm = 2 ** ((float(np.nan_to_num(temperature, nan=298.15)) - 298.15) / 6)
     expected = max(sensor.dark_current * warm, 0.1)
     # Half a digital number is as fine as the median of one frame can tell.
-    if current > LEAK_LIMIT * expected + per_dn / exposure:
+    if current > LEAK_LIMIT * expected + per_dn / capture.LONG:
         raise Refusal(
             f"light leak: with the shutter closed the sensor sees {current:.3g} electrons a second, "
             f"{current / expected:.0f} times its dark current",
             "switch the room light off, close the housing, look for a shutter that does not close",
         )
-    measured = _green(seen["lift"].astype(np.float64), design)
-    depth = float(seen["depth"])
+
+
+def _refuse_off_axis(
+    lift: NDArray[np.float64], corner: NDArray[np.int64], depth: float, spec: OpticsSpec
+) -> None:
+    """Refuse a spot farther than `ON_AXIS_LIMIT` from the middle of the frame, and say where the source has to go."""
+    middle = (np.array(spec.sensor.shape) - 1) / 2
+    down, right = (corner + centroid(lift) - middle) * spec.sensor.pitch / spec.sensor_distance
+    off = float(np.hypot(down, right))
+    if off <= ON_AXIS_LIMIT:
+        return
+    ways = [
+        f"{abs(tangent) * depth * 1e3:.0f} mm {back if tangent > 0 else forth}"
+        for tangent, back, forth in ((right, "left", "right"), (down, "up", "down"))
+        if abs(tangent) > off / 20
+    ]
+    raise Refusal(
+        f"the source stands {off * depth * 1e3:.0f} mm off axis at {depth:.3g} m: {np.degrees(np.arctan(off)):.1f}°, "
+        f"at most {np.degrees(np.arctan(ON_AXIS_LIMIT)):.0f}° is on axis",
+        f"move it until the spot has gone {' and '.join(ways)} in the frame (lengths at the source), "
+        "or turn the camera to it",
+    )
+
+
+def _refuse_other_mask(
+    measured: NDArray[np.float64], depth: float, design: Optic, others: Sequence[Candidate]
+) -> None:
+    """Refuse a green PSF [y, x] that resembles another optic better than the design."""
     candidates = [*others, *impostors(design)]
     plates = [Plate.of(candidate.optic) for candidate in candidates]
-    nearest = int(np.argmax([likeness(measured, plate, depth) for plate in plates]))
-    rival = candidates[nearest]
-    own, best = (
-        max(likeness(measured, plate, depth, spacing) for spacing in _SPACINGS)
-        for plate in (Plate.of(design), plates[nearest])
-    )
-    if best > own + _BETTER:
+    nearest = np.argsort([-likeness(measured, plate, depth) for plate in plates])[:_RIVALS]
+
+    def best(plate: Plate) -> float:
+        return max(likeness(measured, plate, depth, spacing) for spacing in _SPACINGS)
+
+    own = best(Plate.of(design))
+    alike, closest = max((best(plates[which]), int(which)) for which in nearest)
+    if alike > own + _BETTER:
+        rival = candidates[closest]
         raise Refusal(
-            f"wrong mask: the spot resembles {rival.name} (NCC {best:.2f}) more than this design (NCC {own:.2f})",
+            f"wrong mask: the spot resembles {rival.name} (NCC {alike:.2f}) more than this design (NCC {own:.2f})",
             rival.remedy,
         )
 
@@ -103,25 +136,32 @@ def judge(seen: Arrays, design: Optic, others: Sequence[Candidate], *, exposure:
 def impostors(design: Optic) -> list[Candidate]:
     """The mistakes of assembly that a single spot shows: the mask mirrored, turned, or forgotten."""
     over, round_ = "turn the mask over: its structured side faces the scene", "turn the mask in its mount"
-    height = design.height
-    made = [
-        ("this design mirrored", height[:, ::-1], over),
-        ("this design mirrored top to bottom", height[::-1], over),
-        ("this design mirrored about a diagonal", height.T, over),
-        ("this design mirrored about the other diagonal", height[::-1, ::-1].T, over),
-        ("this design turned by 90°", np.rot90(height, -1), f"{round_} by 90° anticlockwise"),
-        ("this design turned by 180°", height[::-1, ::-1], f"{round_} by 180°"),
-        ("this design turned by 270°", np.rot90(height), f"{round_} by 90° clockwise"),
-        ("no mask at all", np.zeros_like(height), "put the mask before the lens"),
+    remedies = {
+        "turned by 90°": f"{round_} by 90° anticlockwise",
+        "turned by 180°": f"{round_} by 180°",
+        "turned by 270°": f"{round_} by 90° clockwise",
+        "missing": "put the mask before the lens",
+    }
+    return [
+        Candidate(
+            "no mask at all" if way == "missing" else f"this design {way}",
+            Optic(design.spec, np.ascontiguousarray(change(design.height))),
+            remedies.get(way, over),
+        )
+        for way, change in MISMOUNTED.items()
     ]
-    return [Candidate(name, Optic(design.spec, np.ascontiguousarray(h)), remedy) for name, h, remedy in made]
 
 
 def likeness(measured: NDArray[np.float64], plate: Plate, depth: float, spacing: float = 0.0) -> float:
-    """NCC after registration of a green PSF [y, x] at raw pixels with the plate's, its sensor `spacing` metres off."""
+    """NCC, after registration, of a green PSF [y, x] at raw pixels with the plate's, its sensor `spacing` metres off.
+
+    Of their square roots: the bright core, which errors of the build change most, would drown what tells a plate from
+    its mirror image.
+    """
     rows, columns = measured.shape
-    built = BuiltOptic(plate, State.nominal(0).nudged("spacing", spacing), (rows, columns))
-    return registered_ncc(measured, built.psf(View(depth, (rows, columns)))[GREEN].astype(np.float64))
+    built = BuiltOptic(plate, State.nominal(0).nudged("spacing", spacing), (rows, columns), every=2)
+    expected = built.psf(View(depth, (rows, columns)))[GREEN].astype(np.float64)
+    return registered_ncc(*(np.sqrt(np.maximum(light, 0)) for light in (measured, expected)))
 
 
 def _green(lift: NDArray[np.float64], design: Optic) -> NDArray[np.float64]:

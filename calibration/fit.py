@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
 from opticaldr.calibration.hdr import Merged
+from opticaldr.calibration.hypothesis import SHARED, STEP, Plate, State, View
 from opticaldr.calibration.likelihood import MODEL_ERROR, Comparison, Likelihood, Slopes, blocks, brightened
-from opticaldr.calibration.linearised import SHARED, STEP, BuiltOptic, Plate, State, View
+from opticaldr.calibration.linearised import BuiltOptic
 from opticaldr.hardware.as_built import (
     FORM_MODES,
     UNQUOTED,

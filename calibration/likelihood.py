@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter, uniform_filter1d
 
 from opticaldr.calibration.hdr import Merged
-from opticaldr.calibration.linearised import SHARED, BuiltOptic, Plate, State, View
+from opticaldr.calibration.hypothesis import SHARED, Plate, State, View
+from opticaldr.calibration.linearised import BuiltOptic
 from opticaldr.calibration.photon_transfer import cells
 
 MODEL_ERROR = 1e-3

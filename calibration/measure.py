@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from opticaldr.calibration import capture
 from opticaldr.calibration.capture import Plan
-from opticaldr.calibration.first_look import Candidate, judge, look
+from opticaldr.calibration.first_look import Candidate, look
 from opticaldr.calibration.photon_transfer import Characterised, characterise
 from opticaldr.calibration.rig import Rig
 from opticaldr.calibration.session import Arrays, Session
@@ -111,9 +111,9 @@ def measure(
         def spot(name: str, field: Field, depth: float) -> Arrays:
             return take(name, lambda: capture.spot(bench, plan, depth, shape), (field, depth))
 
-        first = places[0]
-        seen = take("look", lambda: look(bench, first[1], (max(shape), max(shape))), first)
-        judge(seen, design, others, exposure=capture.LONG, gain=capture.HIGH_GAIN)
+        first, side = places[0], max(shape)
+        # Kept only if nothing is wrong: what was mended is looked at again.
+        take("look", lambda: look(bench, design, others, first[1], (side, side)), first)
         dark = take("dark", lambda: capture.dark(bench, plan), first)
         flat = take("flat", lambda: capture.flat(bench, plan), first)
         spots = [spot(f"spot-{number}", *place) for number, place in enumerate(places)]
@@ -184,8 +184,8 @@ class _kept:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, Refusal) and self.done():
+            kept = "1 measurement is" if self.done() == 1 else f"{self.done()} measurements are"
             raise Refusal(
                 error.what,
-                f"{error.remedy}; {self.done()} measurements are kept in {self.session.folder}, "
-                "the same command goes on from there",
+                f"{error.remedy}; {kept} kept in {self.session.folder}, the same command goes on from there",
             ) from None

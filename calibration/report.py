@@ -69,7 +69,8 @@ def write_report(path: Path, found: Calibration) -> None:
         )
     report.figure(
         _surface(found),
-        "Surface as found less surface as designed, piston and tilt taken out.",
+        "Surface as found less surface as designed, piston and tilt taken out. Decentre and rotation are in it: where "
+        "the plate is steep they show more than its form error, which stands alone in asbuilt.json.",
         "Colour map of the height difference over the pupil.",
     )
     report.figure(

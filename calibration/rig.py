@@ -165,15 +165,16 @@ class Rig:
 
 def _hidden_world(spec: RigSpec, design: Optic, seed: int) -> tuple[World, BuildErrors]:
     rng = np.random.default_rng([seed, 0xB1D])
-    errors = BuildErrors.draw(spec.simulation, rng)
+    errors = spec.faults.built(BuildErrors.draw(spec.simulation, rng))
     offset_x, offset_y = rng.uniform(-1, 1, size=2) * spec.simulation.source_offset
     world = World(
         seed=seed,
-        optic=build(design, errors),
+        optic=build(spec.faults.mounted(design), errors),
         stage_origin=spec.stage.origin,
         source_offset=(float(offset_x), float(offset_y)),
         source_diameter=PINHOLE + errors.source,
         source_drift=spec.simulation.source_drift,
         stray_irradiance=spec.simulation.stray_irradiance,
     )
+    spec.faults.plant(world)
     return world, errors

@@ -6,11 +6,12 @@ renamed), so a session that was interrupted anywhere goes on with the first one 
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,29 +24,51 @@ _IDENTITY = "session.json"
 
 
 class Session:
-    """Measurements by name, in `folder`.
+    """Measurements by name, in `folder`, as a context manager: one session at a time works in it.
 
     Args:
         folder: made if it is not there.
         identity: what the measurements are of (design, rig, plan, seed); JSON values only.
 
     Raises:
-        Refusal: the folder holds a session of something else.
+        Refusal: on entering, another session is at work in the folder, or it holds one of something else.
     """
 
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
-        record = folder / _IDENTITY
-        text = json.dumps(identity, indent=2, sort_keys=True) + "\n"
-        known = record.read_text(encoding="utf-8") if record.exists() else None
-        if known != text and (known is None or not any(folder.glob("[!.]*.npz"))):
-            _write(record, lambda path: path.write_text(text, encoding="utf-8"))
-        elif known != text:
+        self._identity = json.dumps(identity, indent=2, sort_keys=True) + "\n"
+
+    def __enter__(self) -> Self:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = os.open(self.folder, os.O_RDONLY)  # given back by the system if this process dies
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._claim()
+        except BlockingIOError:
+            os.close(self._lock)
             raise Refusal(
-                f"{folder} holds measurements of another design, rig or plan",
+                f"another calibration is at work in {self.folder}",
+                "wait for it, or give this one another --out",
+            ) from None
+        except BaseException:
+            os.close(self._lock)
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._lock)
+
+    def _claim(self) -> None:
+        record = self.folder / _IDENTITY
+        known = record.read_text(encoding="utf-8") if record.exists() else None
+        if known == self._identity:
+            return
+        if known is not None and any(self.folder.glob("[!.]*.npz")):
+            raise Refusal(
+                f"{self.folder} holds measurements of another design, rig, plan or seed",
                 "give another --work folder, or remove this one",
             )
+        _write(record, lambda path: path.write_text(self._identity, encoding="utf-8"))
 
     def finished(self, name: str) -> bool:
         """Whether the measurement `name` is on disk."""

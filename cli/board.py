@@ -61,7 +61,8 @@ def find(
     if not any(each.info for each in found):
         if not as_json:
             typer.echo(
-                "no board found; plug it in, or see hardware/board/README.md for flashing one", err=True
+                "no board found; plug it in (flashing one: hardware/board/README.md), or try --port sim://",
+                err=True,
             )
         raise typer.Exit(1)
 

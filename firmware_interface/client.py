@@ -162,7 +162,7 @@ class Board:
             if state.shutter_open != open or (flags & wire.SETTLED and not state.interlocked):
                 raise InterlockOpen(
                     f"the shutter did not {'open' if open else 'close'}",
-                    "plug it and its closed-contact in, see hardware/board/README.md",
+                    "look what blocks its blade; plug it and its closed-contact in, see hardware/board/README.md",
                 )
             if flags & wire.SETTLED:
                 return

@@ -21,20 +21,24 @@ decentre = 25e-6
 [simulation]                # how wrong the hidden build of a simulated bench is, and the light around it
 form = 80e-9
 stray_irradiance = 2e-4
+
+[faults]                    # planted on a simulated bench, to be found; see `Faults`
+mask = "mirrored"
 """
 
 from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from opticaldr.errors import Refusal
 from opticaldr.hardware.as_built import UNQUOTED, Tolerances
 from opticaldr.hardware.cameras import Camera, ReplayCamera, SimulatedCamera
 from opticaldr.hardware.chart import Display
+from opticaldr.hardware.faults import Faults
 from opticaldr.hardware.world import World
 from opticaldr.models.optics import SensorSpec
 
@@ -127,6 +131,13 @@ class RigSpec(_Part):
     chart: Display = Display()
     tolerances: TolerancesPart = TolerancesPart()
     simulation: SimulationPart = SimulationPart()
+    faults: Faults = Faults()
+
+    @model_validator(mode="after")
+    def _only_simulated_faults(self) -> Self:
+        if self.faults != Faults() and not isinstance(self.camera, SimulatedPart):
+            raise ValueError("faults can be planted beside a simulated camera only; take [faults] out")
+        return self
 
 
 def load_rig(source: Path | str) -> RigSpec:
@@ -148,6 +159,7 @@ def load_rig(source: Path | str) -> RigSpec:
         raise Refusal(f"{path} is not valid TOML: {error}", "mend the line it names") from None
     except ValidationError as error:
         raise Refusal(f"{path}: {_first(error)}", "mend this key") from None
+    spec = spec.model_copy(update={"faults": spec.faults.beside(path.parent)})
     if isinstance(spec.camera, ReplayPart):
         camera = spec.camera.model_copy(update={"source": path.parent / spec.camera.source})
         spec = spec.model_copy(update={"camera": camera})

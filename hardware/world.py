@@ -106,6 +106,7 @@ class World:
         source_diameter: of the evenly lit pinhole, metres.
         source_drift: peak relative drift of the source around its nominal power.
         stray_irradiance: ambient light reaching the sensor through the optics, W/m² in the sensor plane.
+        leak_irradiance: ambient light reaching the sensor past the shutter, W/m² in the sensor plane.
         shutter_command: whether the shutter blade is asked to be open.
         shutter_time: seconds the blade needs from one end to the other.
         shutter_fitted: False when the blade was unplugged: it stays where it is and its sense switch is open.
@@ -135,6 +136,7 @@ class World:
     source_diameter: float = 0.0
     source_drift: float = 0.01
     stray_irradiance: float = 0.0
+    leak_irradiance: float = 0.0
     shutter_command: bool = False
     shutter_time: float = 0.08
     shutter_fitted: bool = True
@@ -209,6 +211,10 @@ class World:
         self.shutter_command = False
         self.status_light = (0.0, 0.0, 0.0)
         self.stage.stop()
+
+    def jam(self, opening: float) -> None:
+        """Let the shutter's blade stick at ``opening``, 0 closed … 1 open."""
+        self._blade, self.shutter_jammed = opening, True
 
     # Time
 

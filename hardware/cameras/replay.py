@@ -84,7 +84,8 @@ class ReplayCamera:
         if not any(_same(setting, (exposure, gain)) for setting in self._settings):
             there = ", ".join(f"{e:g} s at gain {g:g}" for e, g in self._settings[:6])
             raise OutOfRange(
-                f"{self.source} has no frame of {exposure:g} s at gain {gain:g}", f"it has {there}"
+                f"{self.source} has no frame of {exposure:g} s at gain {gain:g}",
+                f"ask for what it has: {there}",
             )
         self._asked = exposure, gain
 

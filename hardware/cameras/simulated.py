@@ -145,6 +145,8 @@ class SimulatedCamera:
         start = world.now
         world.advance(self._exposure / 2)
         rate = self._electron_rate() * (self._response * world.shutter_transmission)
+        if world.leak_irradiance > 0:
+            rate += self._ambient(world.leak_irradiance) * self._response
         temperature = world.temperature
         world.advance(max(self._exposure / 2, FRAME_PERIOD - self._exposure / 2))
         electrons = rate * np.float32(self._exposure)
@@ -164,8 +166,7 @@ class SimulatedCamera:
         """Electrons a second of every raw pixel [y, x], shutter open."""
         world, spec = self.world, self._optic.spec
         full_well_rate = spec.sensor.full_well / NOMINAL_EXPOSURE
-        ambient = _mosaic_of(electrons_per_joule(spec), spec.sensor)
-        ambient *= np.float32(world.stray_irradiance * spec.sensor.pitch**2)
+        ambient = self._ambient(world.stray_irradiance)
         if world.scene is None:
             if world.source_drive == 0:
                 return ambient
@@ -179,6 +180,11 @@ class SimulatedCamera:
         raise TypeError(
             f"World.scene is a {type(world.scene).__name__}: neither FlatPanel, Screen nor Subject"
         )
+
+    def _ambient(self, irradiance: float) -> NDArray[np.float32]:
+        """Electrons a second [y, x] of the source's colours, `irradiance` W/m² everywhere on the sensor."""
+        spec = self._optic.spec
+        return _mosaic_of(electrons_per_joule(spec) * irradiance * spec.sensor.pitch**2, spec.sensor)
 
     def _spot(self) -> NDArray[np.float32]:
         """Electrons a second [y, x] for one watt per steradian at the source's true place."""

@@ -36,12 +36,13 @@ def test_an_interrupted_session_goes_on_where_it_stopped(small, tmp_path, monkey
         return spot(bench, plan, depth, shape)
 
     monkeypatch.setattr(capture, "spot", pulled_plug)
-    with pytest.raises(KeyboardInterrupt):
-        measure(small, rig, QUICK, Session(tmp_path, {}), 1, silent)
+    with pytest.raises(KeyboardInterrupt), Session(tmp_path, {}) as session:
+        measure(small, rig, QUICK, session, 1, silent)
     kept = {path.name: path.read_bytes() for path in tmp_path.glob("*.npz")}
     assert sorted(kept) == ["dark.npz", "flat.npz", "look.npz", "spot-0.npz"]
     monkeypatch.setattr(capture, "dark", None)  # would fail if it were measured again
-    found = measure(small, rig, QUICK, Session(tmp_path, {}), 1, silent)
+    with Session(tmp_path, {}) as session:
+        found = measure(small, rig, QUICK, session, 1, silent)
     assert len(found.spots) == 1
     assert len(taken) == 4
     assert all((tmp_path / name).read_bytes() == content for name, content in kept.items())
@@ -66,12 +67,14 @@ def test_a_part_that_goes_away_costs_one_measurement(small, tmp_path, monkeypatc
         return spot(bench, plan, depth, shape)
 
     monkeypatch.setattr(capture, "spot", broken)
-    with pytest.raises(Refusal, match=said) as refused:
-        measure(small, rig, plan, Session(tmp_path / "cut", {}), 1, silent)
+    with pytest.raises(Refusal, match=said) as refused, Session(tmp_path / "cut", {}) as session:
+        measure(small, rig, plan, session, 1, silent)
     assert "4 measurements are kept" in refused.value.remedy
-    resumed = measure(small, rig, plan, Session(tmp_path / "cut", {}), 1, silent)
+    with Session(tmp_path / "cut", {}) as session:
+        resumed = measure(small, rig, plan, session, 1, silent)
     assert len(calls) == 5
-    alone = measure(small, rig, plan, Session(tmp_path / "left alone", {}), 1, silent)
+    with Session(tmp_path / "left alone", {}) as session:
+        alone = measure(small, rig, plan, session, 1, silent)
     for found, expected in zip([*resumed.spots, resumed.again], [*alone.spots, alone.again], strict=True):
         assert all(np.array_equal(found[name], expected[name]) for name in expected)
 

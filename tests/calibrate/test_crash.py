@@ -22,7 +22,8 @@ PLAN = Plan(depths=2, exposures=2, frames=1, dark_frames=2, flats=4)
 
 
 def run(optic: Optic, folder: Path, plan: Plan) -> Measured:
-    return measure(optic, load_rig("simulated"), plan, Session(folder, {}), 3, lambda *_: None)
+    with Session(folder, {}) as session:
+        return measure(optic, load_rig("simulated"), plan, session, 3, lambda *_: None)
 
 
 def bank_of(optic: Optic, found: Measured):

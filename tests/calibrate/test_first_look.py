@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from opticaldr.calibration import capture
 from opticaldr.calibration.capture import Plan
-from opticaldr.calibration.first_look import Candidate, judge, look
+from opticaldr.calibration.first_look import Candidate, look
 from opticaldr.calibration.measure import field_grid
 from opticaldr.calibration.rig import Rig
 from opticaldr.errors import Refusal
@@ -38,7 +37,7 @@ def first_minute(design: Optic, optic: Optic | None = None, others=(), **fault) 
         began = rig.world.now
         try:
             rig.go_to(0.4)
-            judge(look(rig, 0.4, (SIDE, SIDE)), design, others, exposure=capture.LONG, gain=capture.HIGH_GAIN)
+            look(rig, design, others, 0.4, (SIDE, SIDE))
         finally:
             assert rig.world.now - began < 60
 
@@ -63,6 +62,17 @@ def test_a_mirrored_mask_is_to_be_turned_over(design):
 
 
 @pytest.mark.proves("MASK-3")
+@pytest.mark.parametrize("seed", range(2))
+def test_a_mask_that_is_nearly_its_own_mirror_image_is_told_from_it(quick, seed):
+    fan = Optic(quick, zernike_height({4: 2.5e-6, 6: 2.5e-6, 8: 0.25e-6, 11: 0.5e-6}, quick))
+    over = Optic(quick, fan.height[:, ::-1].copy())
+    errors = BuildErrors.draw(Tolerances(), np.random.default_rng(seed))
+    first_minute(fan, build(fan, errors))
+    with pytest.raises(Refusal, match=r"this design (mirrored|turned by 180°)"):
+        first_minute(fan, build(over, errors))
+
+
+@pytest.mark.proves("MASK-3")
 def test_a_turned_mask_says_which_way(design):
     turned = Optic(design.spec, np.rot90(design.height, -1).copy())
     with pytest.raises(Refusal, match=r"turned by 90°.*by 90° anticlockwise"):
@@ -76,15 +86,10 @@ def test_a_forgotten_mask_is_missed(design):
         first_minute(design, bare)
 
 
-def test_light_that_no_shutter_stops_is_a_leak(design):
-    seen = {
-        "dark": np.array(design.spec.sensor.black_level + 40.0),
-        "temperature": np.array(298.15),
-        "lift": np.zeros((SIDE, SIDE)),
-        "depth": np.array(0.4),
-    }
+@pytest.mark.parametrize("irradiance", [1e-4, 10.0], ids=["a gap", "an open cover"])
+def test_light_that_no_shutter_stops_is_a_leak_however_bright(design, irradiance):
     with pytest.raises(Refusal, match=r"light leak: .* electrons a second.*close the housing"):
-        judge(seen, design, (), exposure=capture.LONG, gain=capture.HIGH_GAIN)
+        first_minute(design, leak_irradiance=irradiance)
 
 
 def test_a_source_that_does_not_shine_is_not_found(design):

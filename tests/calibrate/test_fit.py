@@ -3,8 +3,9 @@ import pytest
 
 from opticaldr.calibration.fit import centroid, surface_difference
 from opticaldr.calibration.hdr import Merged, without_crosstalk
+from opticaldr.calibration.hypothesis import SHARED, Plate, State, View
 from opticaldr.calibration.likelihood import brightened
-from opticaldr.calibration.linearised import SHARED, BuiltOptic, Plate, State, View
+from opticaldr.calibration.linearised import BuiltOptic
 from opticaldr.hardware.as_built import PINHOLE, BuildErrors, Tolerances, build
 from opticaldr.hardware.cameras.simulated import point_response
 from opticaldr.models.optics import psf_bank

@@ -8,7 +8,8 @@ import pytest
 from opticaldr.calibration.fit import fit_as_built, wavefront_difference
 from opticaldr.calibration.gates import mosaic_ncc
 from opticaldr.calibration.hdr import Merged, without_crosstalk
-from opticaldr.calibration.linearised import BuiltOptic, Plate, State, View
+from opticaldr.calibration.hypothesis import Plate, State, View
+from opticaldr.calibration.linearised import BuiltOptic
 from opticaldr.hardware.as_built import PINHOLE, BuildErrors, Tolerances, build
 from opticaldr.hardware.cameras.simulated import point_response
 from opticaldr.models.optics import Optic, zernike_height

@@ -143,8 +143,8 @@ def test_chart_and_point_source_agree_behind_a_hidden_optic(small, tmp_path):
     rig, likeness = load_rig("simulated"), []
     for frames in (1, 4):
         plan = Plan(depths=1, exposures=3, frames=frames, dark_frames=2, flats=4, chart=True)
-        session = Session(tmp_path / str(frames), {})
-        measured = measure(design, rig, plan, session, 3, lambda *_: None)
+        with Session(tmp_path / str(frames), {}) as session:
+            measured = measure(design, rig, plan, session, 3, lambda *_: None)
         light, spot = (spot_of(arrays, measured.sensor, design.spec) for arrays in measured.chart)
         found = chart_psf(light, chart_of(design, rig.chart), design.spec)
         compared = compare(found, spot, sensor.bayer)

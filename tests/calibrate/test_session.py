@@ -14,7 +14,8 @@ def test_what_was_measured_is_never_measured_again(tmp_path):
         return {"light": np.arange(5.0)}
 
     for _ in range(2):
-        found = Session(tmp_path, {"seed": 1}).measure("spot", measurement)
+        with Session(tmp_path, {"seed": 1}) as session:
+            found = session.measure("spot", measurement)
         assert np.array_equal(found["light"], np.arange(5.0))
     assert len(calls) == 1
 
@@ -23,37 +24,50 @@ def test_an_interrupted_measurement_leaves_nothing(tmp_path):
     def interrupted():
         raise KeyboardInterrupt
 
-    session = Session(tmp_path, {})
-    with pytest.raises(KeyboardInterrupt):
+    with Session(tmp_path, {}) as session, pytest.raises(KeyboardInterrupt):
         session.measure("spot", interrupted)
     assert not session.finished("spot")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["session.json"]
 
 
 def test_a_write_that_dies_leaves_nothing(tmp_path, monkeypatch):
-    session = Session(tmp_path, {})
     monkeypatch.setattr(np, "savez", lambda stream, **_: (stream.write(b"half"), 1 / 0))
-    with pytest.raises(ZeroDivisionError):
+    with Session(tmp_path, {}) as session, pytest.raises(ZeroDivisionError):
         session.measure("spot", lambda: {"light": np.zeros(3)})
     assert sorted(p.name for p in tmp_path.iterdir()) == ["session.json"]
 
 
 def test_another_design_rig_or_plan_is_refused(tmp_path):
-    Session(tmp_path, {"design": "a"}).measure("spot", lambda: {"light": np.zeros(3)})
-    with pytest.raises(Refusal, match="another design"):
-        Session(tmp_path, {"design": "b"})
+    with Session(tmp_path, {"design": "a"}) as session:
+        session.measure("spot", lambda: {"light": np.zeros(3)})
+    with pytest.raises(Refusal, match="another design"), Session(tmp_path, {"design": "b"}):
+        pass
 
 
 def test_a_damaged_measurement_is_named(tmp_path):
-    session = Session(tmp_path, {})
-    session.measure("spot", lambda: {"light": np.zeros(3)})
-    (tmp_path / "spot.npz").write_bytes(b"PK not a zip")
-    with pytest.raises(Refusal, match=r"spot\.npz"):
-        session.measure("spot", lambda: {})
+    with Session(tmp_path, {}) as session:
+        session.measure("spot", lambda: {"light": np.zeros(3)})
+        (tmp_path / "spot.npz").write_bytes(b"PK not a zip")
+        with pytest.raises(Refusal, match=r"spot\.npz"):
+            session.measure("spot", lambda: {})
 
 
 def test_a_folder_without_measurements_takes_another_session(tmp_path):
-    Session(tmp_path, {"seed": 1})
-    other = Session(tmp_path, {"seed": 2})
-    other.measure("spot", lambda: {"light": np.zeros(3)})
-    assert Session(tmp_path, {"seed": 2}).finished("spot")
+    with Session(tmp_path, {"seed": 1}):
+        pass
+    with Session(tmp_path, {"seed": 2}) as other:
+        other.measure("spot", lambda: {"light": np.zeros(3)})
+    with Session(tmp_path, {"seed": 2}) as again:
+        assert again.finished("spot")
+
+
+def test_one_session_at_a_time_works_in_a_folder(tmp_path):
+    with (
+        Session(tmp_path, {"seed": 1}),
+        pytest.raises(Refusal, match="another calibration is at work"),
+        Session(tmp_path, {"seed": 2}),
+    ):
+        pass
+    assert '"seed": 1' in (tmp_path / "session.json").read_text()
+    with Session(tmp_path, {"seed": 1}):
+        pass

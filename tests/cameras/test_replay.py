@@ -83,7 +83,9 @@ def test_settings_pick_the_frames_that_have_them(world, tmp_path):
         assert camera.capture().exposure == 2e-3
         camera.configure(exposure=1e-3)
         assert camera.capture().timestamp > 0
-        with pytest.raises(OutOfRange, match=r"no frame of 0\.5 s.*it has 0\.001 s at gain 1, 0\.002"):
+        with pytest.raises(
+            OutOfRange, match=r"no frame of 0\.5 s.*ask for what it has: 0\.001 s at gain 1, 0\.002"
+        ):
             camera.configure(exposure=0.5)
 
 
