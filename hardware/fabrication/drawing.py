@@ -81,14 +81,16 @@ class Sheet:
         reach = 1.28 * half
         for line in (axes.axhline, axes.axvline):
             line(0, color=_THIN, lw=0.5, dashes=(12, 3, 2, 3))
-        _dimension(
-            axes, -radius, radius, -1.09 * half, _diameter(self.drawn.square, 2 * radius, "clear aperture")
-        )
-        _dimension(axes, -half, half, -1.24 * half, _diameter(shape == "square", 2 * half, "outline"))
+        aperture = _diameter(self.drawn.square, 2 * radius, "clear aperture")
+        outline = _diameter(shape == "square", 2 * half, "outline")
+        _dimension(axes, -radius, radius, -1.09 * half, aperture, within=2 * half)
+        _dimension(axes, -half, half, -1.24 * half, outline, within=2 * half)
         axes.set(xlim=(-reach, reach), ylim=(-reach, 1.1 * half), aspect="equal")
         axes.set_title(f"Plan, looking at the relief (from the {self.process.relief_faces})", fontsize=9)
-        axes.annotate("X", (reach, 0), fontsize=8, ha="right", va="bottom", color=_THIN)
-        axes.annotate("Y", (0, 1.1 * half), fontsize=8, va="top", color=_THIN)
+        axes.annotate("X", (1.2 * half, 0), fontsize=8, ha="right", va="bottom", color=_THIN)
+        axes.annotate("Y", (0.03 * half, 1.1 * half), fontsize=8, va="top", color=_THIN)
+        for end, side in ((-reach, "right"), (reach, "left")):
+            axes.annotate("A", (end, 0), fontsize=9, weight="bold", ha=side, va="center", color=_INK)
         axes.axis("off")
 
     def _letter(self, axes: "Axes") -> None:
@@ -162,9 +164,7 @@ class Sheet:
         notes = [
             f"Relief on the side that faces the {self.process.relief_faces}; "
             f"all files look at the relief unless their sidecar says otherwise.",
-            "Orientation mark: letter F, upright in the upper left corner of the relief. A part on which "
-            "it is not "
-            "an F is mirrored.",
+            "Orientation mark: letter F, upright in the upper left corner. A part on which it is no F is mirrored.",
             "Heights rise out of the material. Every file has a sidecar (.json) that states unit, frame "
             "and scale.",
             *(
@@ -177,8 +177,8 @@ class Sheet:
             ),
             *(["Masks are mirrored left to right in the files."] if self.process.view.mirrored else []),
         ]
-        _heading(frame, 142, 51, "Notes")
-        y = 46.5
+        _heading(frame, 142, 53, "Notes")
+        y = 49.5
         for number, note in enumerate(notes, start=1):
             wrapped = textwrap.wrap(f"{number}. {note}", 110)
             frame.text(142, y, "\n".join(wrapped), fontsize=6.5, va="top", color=_INK)
@@ -212,14 +212,16 @@ def _diameter(square: bool, size: float, what: str) -> str:
     return f"{what} {'' if square else 'Ø '}{size:.4f} mm" + (" sq." if square else "")
 
 
-def _dimension(axes: "Axes", left: float, right: float, y: float, text: str) -> None:
+def _dimension(axes: "Axes", left: float, right: float, y: float, text: str, *, within: float) -> None:
+    """An arrow with its text in its middle, or beside it where less than half of ``within`` is spanned."""
     axes.annotate("", (left, y), (right, y), arrowprops={"arrowstyle": "<->", "lw": 0.6, "color": _INK})
+    beside = right - left < 0.5 * within
     axes.text(
-        0,
+        right if beside else 0,
         y,
-        text,
+        f" {text}" if beside else text,
         fontsize=7,
-        ha="center",
+        ha="left" if beside else "center",
         va="center",
         color=_INK,
         bbox={"fc": "white", "ec": "none", "pad": 1.0},

@@ -133,7 +133,7 @@ class Multilevel(Wrapped):
             ),
             (
                 "alignment marks",
-                f"{self.mark_size * 1e6:.0f} um at X = +-{self.mark_distance(drawn) * 1e3:.4f} mm, "
+                f"{self.mark_size * 1e6:.0f} um at X = ±{self.mark_distance(drawn) * 1e3:.4f} mm, "
                 f"from Y = {-drawn.width * 500:.4f} mm upwards",
             ),
             ("overlay tolerance (2 sigma)", f"{2e6 * self.overlay_error:.2f} um"),

@@ -35,6 +35,8 @@ from opticaldr.hardware.fabrication.relief import Fiducial, Relief
 from opticaldr.hardware.fabrication.rules import design_rules
 from opticaldr.models.optics import Optic, OpticsSpec
 
+FEW = 20
+"""Fewer parts than this have no 5th and 95th percentile worth the name."""
 LISTED = 12
 """Violations of one rule that the report lists; all are in rules.csv."""
 
@@ -268,10 +270,12 @@ def _report(
     if spread is not None:
         report.section("What parts will differ by")
         low, middle, high = quantiles(spread.ncc)
+        shared = f"Of {len(spread.ncc)} parts with the process's random errors half correlate with the design by more "
         report.text(
-            f"Of {len(spread.ncc)} parts with the process's random errors half correlate with the design "
-            f"by more than "
-            f"{middle:.4f}, and nine of ten lie between {low:.4f} and {high:.4f}."
+            shared + f"than {middle:.4f}, and nine of ten lie between {low:.4f} and {high:.4f}."
+            if len(spread.ncc) >= FEW
+            else f"{len(spread.ncc)} parts with the process's random errors correlate with the design by "
+            f"{min(spread.ncc):.4f} to {max(spread.ncc):.4f}: too few to tell a spread from."
         )
         report.figure(
             figures.spread(spread),

@@ -192,12 +192,12 @@ class Process(Settings, ABC):
 
     def specification(self, drawn: Relief, wave: Wave) -> list[tuple[str, str]]:
         """What the drawing sheet says about this process, as name and value."""
-        return [
-            ("relief depth", f"{drawn.depth() * 1e6:.4f} um"),
-            ("depth tolerance (2 sigma)", f"{200 * self.depth_error:.2g} %"),
-            ("form tolerance (2 sigma, RMS)", f"{2e9 * self.form_error:.0f} nm"),
-            ("pixel", f"{drawn.pitch * 1e6:.4f} um, {drawn.samples} x {drawn.samples}"),
-        ]
+        rows = [("relief depth", f"{drawn.depth() * 1e6:.4f} um")]
+        if self.depth_error:
+            rows.append(("depth tolerance (2 sigma)", f"{200 * self.depth_error:.2g} %"))
+        if self.form_error:
+            rows.append(("form tolerance (2 sigma, RMS)", f"{2e9 * self.form_error:.0f} nm"))
+        return [*rows, ("pixel", f"{drawn.pitch * 1e6:.4f} um, {drawn.samples} x {drawn.samples}")]
 
     def efficiency(self, detuning: float) -> float | None:
         """Closed-form diffraction efficiency at ``detuning`` = h₂π(λ₀)/h₂π(λ); None where nothing wraps."""
