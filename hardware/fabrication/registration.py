@@ -15,7 +15,7 @@ _COARSE = 96
 _ANGLES = 240
 _STEPS = np.array([0.05, 0.05, 0.05, 0.02])
 """Natural steps of the refinement: angle in radians, shift across and down in aperture radii, scale."""
-_REACH = np.array([0.35, 0.5, 0.5, 0.1])
+_REACH = np.array([0.35, 0.2, 0.2, 0.1])
 """How far the refinement may go from its start, in the same units; a fifteenth of it in the last steps."""
 
 
@@ -80,16 +80,24 @@ def register(
             "check the pixel size of the measurement",
         )
     candidates = _coarse(expected, mark, surface, progress)
+    # A wrapped relief looks right only within half a fringe: the pose is found on blurred surfaces first.
+    blur = expected.width / _COARSE / 2
+    soft, faint = _blurred(expected, blur), _blurred_surface(surface, blur)
     tried: list[tuple[float, Pose]] = []
     for number, pose in enumerate(candidates):
-        pose, explained = _refined(expected, mark, surface, pose, 64)
+        pose, explained = _refined(soft, mark, faint, pose, 64, 1.0)
         tried.append((explained, pose))
-        progress("refining", number + 1, len(candidates))
+        progress("refining", number + 1, len(candidates) + 2)
     tried.sort(key=lambda one: -one[0])
     explained, pose = tried[0]
     ambiguous = any(other > explained - 0.01 and _apart(turned, pose) for other, turned in tried[1:])
-    for samples in (128, 320):
-        pose, explained = _refined(expected, np.zeros_like(mark), surface, pose, samples)
+    nothing = np.zeros_like(mark)
+    soft, faint = _blurred(expected, blur / 4), _blurred_surface(surface, blur / 4)
+    pose, _ = _refined(soft, nothing, faint, pose, 128, 0.25)
+    progress("refining", len(candidates) + 1, len(candidates) + 2)
+    sharp = min(0.25, expected.pitch / blur)
+    pose, explained = _refined(expected, nothing, surface, pose, 320, sharp)
+    progress("refining", len(candidates) + 2, len(candidates) + 2)
     if explained < 0.5:
         raise Refusal(
             f"the surface explains {max(explained, 0):.0%} of the mask's relief at best: it is another "
@@ -230,10 +238,32 @@ class _Correlator:
         return best, wrapped[0], wrapped[1]
 
 
+def _blurred(expected: Relief, sigma: float) -> Relief:
+    """``expected`` under a Gaussian of ``sigma`` metres."""
+    from scipy.ndimage import gaussian_filter
+
+    return replace(expected, height=gaussian_filter(expected.height, sigma / expected.pitch, mode="nearest"))
+
+
+def _blurred_surface(surface: Surface, sigma: float) -> Surface:
+    """The same for a measurement, over what was measured."""
+    from scipy.ndimage import gaussian_filter
+
+    pixels = sigma / surface.pitch
+    if pixels < 0.3:
+        return surface
+    present = (1 - surface.missing).astype(np.float64)
+    weight = gaussian_filter(present, pixels, mode="nearest")
+    height = gaussian_filter(np.where(present > 0, surface.height, 0.0), pixels, mode="nearest")
+    return Surface(np.where(present > 0, height / np.maximum(weight, 1e-9), np.nan), surface.pitch)
+
+
 def _refined(
-    expected: Relief, mark: NDArray[np.bool_], surface: Surface, start: Pose, samples: int
+    expected: Relief, mark: NDArray[np.bool_], surface: Surface, start: Pose, samples: int, fineness: float
 ) -> tuple[Pose, float]:
     """Least squares from ``start`` on about ``samples``² points; returns pose and explained variance.
+
+    ``fineness`` is the share of the natural steps by which derivatives are taken: less than a fringe.
 
     Points that were not measured do not count: a penalty on them would jump as they come and go.
     """
@@ -248,10 +278,11 @@ def _refined(
     x, y = x[region], y[region]
     height = expected.height[pick, pick][region]
     size, radius = float(np.std(height[inside])) or 1.0, expected.radius
+    steps = _STEPS * fineness
     basis = np.stack([np.ones(len(x)), x / radius, y / radius, height / size], axis=1)
 
     def pose(vector: NDArray[np.float64]) -> Pose:
-        turn, right, down, growth = (vector - 1) * _STEPS
+        turn, right, down, growth = vector * steps
         return replace(
             start,
             angle=start.angle + turn,
@@ -284,21 +315,25 @@ def _refined(
         leaning = 0.01 * np.sqrt(len(x)) * (pose(vector).scale - 1)
         return np.append(difference / size, leaning)
 
-    reach = (_REACH if mark.any() or samples < 100 else _REACH / 15) / _STEPS
+    def jacobian(vector: NDArray[np.float64]) -> NDArray[np.float64]:
+        each = 0.1 * np.eye(4)
+        return np.stack([(residual(vector + one) - residual(vector - one)) / 0.2 for one in each], axis=1)
+
+    reach = (_REACH if mark.any() or samples < 100 else _REACH / 15) / steps
     solution = least_squares(
         residual,
-        np.ones(4),
+        np.zeros(4),
+        jac=jacobian,
         loss="soft_l1",
         f_scale=0.1,
-        diff_step=0.1,
-        bounds=(1 - reach, 1 + reach),
+        bounds=(-reach, reach),
         ftol=1e-13,
         xtol=1e-9,
         max_nfev=40 if samples < 100 else 150,
     ).x
     difference, here, plane = levelled(solution)
     explained = -1.0
-    if np.sum(here & inside) > 0.5 * inside.sum():
+    if np.sum(here & inside) > 0.7 * inside.sum():
         explained = 1 - float(np.var(difference[here]) / plane[3] ** 2)
     found = replace(
         pose(solution),

@@ -1,5 +1,6 @@
 """A made part, measured by a simulated instrument of known pose and errors: is it found, and found right?"""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -198,3 +199,25 @@ def test_form_error_of_a_known_deviation() -> None:
     assert errors["depth_gain"] == pytest.approx(1.1)
     assert errors["form_error_rms_m"] == pytest.approx(0.1 * expected.std(), rel=1e-6)
     assert errors["residual_rms_m"] < 1e-15
+
+
+def test_a_finely_wrapped_part_is_found_although_its_fringes_all_look_alike() -> None:
+    """Zones of about eight micrometres, a tenth of a millimetre and some degrees away from where they should be."""
+    spec = small_spec(768)
+    smooth = part(Optic(spec, zernike_height({4: 4e-6, 5: 6e-6, 7: 5e-6, 9: 2e-6}, spec)), "sensor")
+    expected = replace(smooth, height=np.mod(smooth.height, 1.16e-6))
+    axis = (np.arange(1000) - 499.5) * 2.7e-6
+    x, y = np.meshgrid(axis - 80e-6, axis + 50e-6)
+    angle = 0.15
+    x, y = np.cos(angle) * x + np.sin(angle) * y, np.cos(angle) * y - np.sin(angle) * x
+    middle = (expected.samples - 1) / 2
+    at = [y / expected.pitch + middle, x / expected.pitch + middle]
+    height = 1.02 * map_coordinates(expected.height, at, order=1, mode="nearest") + 1e-3 * axis
+    pose, explained, ambiguous = register(
+        expected, around_mark(expected, View("sensor")), Surface(height, 2.7e-6)
+    )
+    assert explained > 0.9
+    assert not ambiguous
+    assert not pose.mirrored
+    assert (pose.shift_x, pose.shift_y) == pytest.approx((80e-6, -50e-6), abs=0.3e-6)
+    assert np.angle(np.exp(1j * (pose.angle - angle))) == pytest.approx(0, abs=3e-4)
