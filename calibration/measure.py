@@ -91,7 +91,6 @@ def measure(
                     f"choose {bench.reach[0]:.3g} to {bench.reach[1]:.3g} m (chart.distance in the rig file)",
                 )
         total = 4 + len(places) + 2 * plan.chart
-        progress("measure", 0, total)
 
         def take(name: str, what: Callable[[], Arrays], place: tuple[Field, float]) -> Arrays:
             nonlocal done
@@ -112,8 +111,10 @@ def measure(
             return take(name, lambda: capture.spot(bench, plan, depth, shape), (field, depth))
 
         first, side = places[0], max(shape)
+        progress("first look", 0, 1)
         # Kept only if nothing is wrong: what was mended is looked at again.
         take("look", lambda: look(bench, design, others, first[1], (side, side)), first)
+        progress("first look", 1, 1)
         dark = take("dark", lambda: capture.dark(bench, plan), first)
         flat = take("flat", lambda: capture.flat(bench, plan), first)
         spots = [spot(f"spot-{number}", *place) for number, place in enumerate(places)]
