@@ -35,6 +35,7 @@ from opticaldr.calibration.noise_chart import Compared, chart_psf, compare
 from opticaldr.calibration.photon_transfer import Characterised, SensorNoise
 from opticaldr.calibration.pupil import forget_maps
 from opticaldr.calibration.session import Arrays, Session
+from opticaldr.errors import Refusal
 from opticaldr.hardware.as_built import BuildErrors
 from opticaldr.hardware.rig import RigSpec
 from opticaldr.models.optics import Optic, OpticsSpec
@@ -106,10 +107,13 @@ def calibrate(
         failed; ``gates.json`` says so.
 
     Raises:
-        Refusal: the bench does not answer, no spot is found, or the work folder holds another session or is in use.
+        Refusal: `out` exists, the bench does not answer, no spot is found, or the work folder is in use or holds
+            another session.
     """
     from opticaldr.calibration.report import write_report
 
+    if out is not None and out.exists():
+        raise Refusal(f"{out} exists already", "artefacts are never changed: name another --out or remove it")
     plan = plan or Plan()
     optic = Optic.read(design.path)
     if work is None:

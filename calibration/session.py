@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,6 +26,8 @@ _IDENTITY = "session.json"
 
 class Session:
     """Measurements by name, in `folder`, as a context manager: one session at a time works in it.
+
+    One that measured nothing leaves no folder.
 
     Args:
         folder: made if it is not there.
@@ -56,14 +59,21 @@ class Session:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if not self._begun():
+            (self.folder / _IDENTITY).unlink(missing_ok=True)
+            with suppress(OSError):  # somebody's own files
+                self.folder.rmdir()
         os.close(self._lock)
+
+    def _begun(self) -> bool:
+        return any(self.folder.glob("[!.]*.npz"))
 
     def _claim(self) -> None:
         record = self.folder / _IDENTITY
         known = record.read_text(encoding="utf-8") if record.exists() else None
         if known == self._identity:
             return
-        if known is not None and any(self.folder.glob("[!.]*.npz")):
+        if known is not None and self._begun():
             raise Refusal(
                 f"{self.folder} holds measurements of another design, rig, plan or seed",
                 "give another --work folder, or remove this one",

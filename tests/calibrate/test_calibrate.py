@@ -48,6 +48,15 @@ def test_an_interrupted_session_goes_on_where_it_stopped(small, tmp_path, monkey
     assert all((tmp_path / name).read_bytes() == content for name, content in kept.items())
 
 
+def test_a_folder_that_exists_is_refused_before_anything_is_measured(small, tmp_path, monkeypatch):
+    with create("design", tmp_path / "design", seed=0) as draft:
+        small.write(draft.path)
+    (tmp_path / "made").mkdir()
+    monkeypatch.setattr(capture, "spot", None)  # would fail if it were called
+    with pytest.raises(Refusal, match="made exists already"):
+        calibrate(draft.sealed(), load_rig("simulated"), tmp_path / "made")
+
+
 @pytest.mark.parametrize(
     ("cut", "said"),
     [

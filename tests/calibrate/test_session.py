@@ -27,14 +27,14 @@ def test_an_interrupted_measurement_leaves_nothing(tmp_path):
     with Session(tmp_path, {}) as session, pytest.raises(KeyboardInterrupt):
         session.measure("spot", interrupted)
     assert not session.finished("spot")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["session.json"]
+    assert not tmp_path.exists()
 
 
 def test_a_write_that_dies_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(np, "savez", lambda stream, **_: (stream.write(b"half"), 1 / 0))
     with Session(tmp_path, {}) as session, pytest.raises(ZeroDivisionError):
         session.measure("spot", lambda: {"light": np.zeros(3)})
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["session.json"]
+    assert not tmp_path.exists()
 
 
 def test_another_design_rig_or_plan_is_refused(tmp_path):
@@ -68,6 +68,5 @@ def test_one_session_at_a_time_works_in_a_folder(tmp_path):
         Session(tmp_path, {"seed": 2}),
     ):
         pass
-    assert '"seed": 1' in (tmp_path / "session.json").read_text()
-    with Session(tmp_path, {"seed": 1}):
+    with Session(tmp_path, {"seed": 2}):  # once the other is gone
         pass
