@@ -37,10 +37,14 @@ def verify(
     from opticaldr.artefacts import load_public_key
     from opticaldr.cli.console import tell
     from opticaldr.device.audit import public_hex, verify_log
+    from opticaldr.device.chain import part_paths
     from opticaldr.device.run import LOG
+    from opticaldr.errors import Refusal
 
     if log.is_dir():
         log /= LOG
+    if not part_paths(log):
+        raise Refusal(f"there is no audit log at {log}", "name the folder of a run")
     public = load_public_key(key if key is not None else log.with_name("device.key.pub"))
     found = verify_log(log, public, head=head)
     tell(

@@ -47,7 +47,9 @@ def run(
     ] = False,
     settings: Annotated[
         Path | None,
-        typer.Option(help="A clinic's TOML file: FHIR, MQTT, the local page.", show_default=False),
+        typer.Option(
+            help="A clinic's TOML file: FHIR, MQTT, the local page.", show_default=False, readable=False
+        ),
     ] = None,
     seed: Seed = 0,
     as_json: Json = False,
@@ -109,9 +111,9 @@ def _for_people(summary: dict[str, Any]) -> dict[str, Any]:
     bits, lost = summary["bits"], summary["not_logged"]
     return {
         "": "",
-        "estimates": len(summary["estimates"]),
-        "frames": f"{summary['frames']} seen, {summary['dropped']} dropped",
-        "latency_ms": summary["latency_ms"],
+        "estimates": summary["estimated"],
+        "frames": f"{summary['frames'] or 0} seen, {summary['dropped'] or 0} dropped",
+        **({"latency_ms": summary["latency_ms"]} if summary["latency_ms"] else {}),
         "interlock": summary["interlock"],
         "bit_budget": f"{bits['per_hour']:.0f} bits an hour; one face image takes {bits['face_image']}",
         "audit_log": f"{summary['audit']['log']} ({summary['audit']['entries']} entries)",

@@ -57,8 +57,8 @@ def attend(
 ) -> Session:
     """Listen to one eye after another until the run is over; returns the last session.
 
-    After a trip, a failure or a suspicion the shutter stays closed until somebody wants it open again. The
-    other arguments are those of `opticaldr.device.voice.listen`.
+    It holds the estimates of all of them. After a trip, a failure or a suspicion the shutter stays closed until
+    somebody wants it open again. The other arguments are those of `opticaldr.device.voice.listen`.
     """
     session = Session(exit_code=OK)
     with StopSign((signal.SIGINT, signal.SIGTERM)) as sign:
@@ -70,7 +70,7 @@ def attend(
             if session.exit_code == TRIPPED:
                 log.append(REARMED, {"by": "page"})
             try:
-                session = persevere(
+                found = persevere(
                     orders,
                     log,
                     about=about,
@@ -78,6 +78,7 @@ def attend(
                     wanted=lambda: shutter.wanted,
                     on_entry=on_entry,
                 )
+                session = found.after(session)
             except Refusal as refusal:
                 shutter.ask(opened=False)
                 status.closed(str(refusal))

@@ -58,9 +58,8 @@ def persevere(
         if left is not None and left <= 0:
             break
         again = orders.model_copy(update={"wait": True})
-        before = session.estimates
-        session = listen(again, log, about=about, seconds=left, wanted=alive, on_entry=enter)
-        session.estimates[:0] = before
+        found = listen(again, log, about=about, seconds=left, wanted=alive, on_entry=enter)
+        session = found.after(session)
     return session
 
 

@@ -124,7 +124,8 @@ def _calibrated(bundle: Artefact) -> datetime | None:
 
 
 def _passed(session: Session) -> bool:
-    ended_well = session.exit_code == OK and session.farewell is not None
+    never_looked = session.records == 0  # nobody opened the shutter
+    ended_well = session.exit_code == OK and (session.farewell is not None or never_looked)
     return ended_well and not session.suspicion and not session.lost
 
 
@@ -134,9 +135,10 @@ def _summary(session: Session, interval: float) -> dict[str, Any]:
     return {
         "frames": last.frames if last else None,
         "dropped": last.dropped if last else None,
-        "estimates": session.estimates,
+        "estimates": list(session.estimates),
+        "estimated": session.estimated,
         "latency_ms": {"p50": last.latency * 1e3, "p99": last.latency_p99 * 1e3} if last else None,
-        "interlock": "optics not in place" if session.exit_code == TRIPPED else "in place",
+        "interlock": _interlock(session),
         "event": None if session.event is Event.NONE else name_of(session.event),
         "bits": {
             "per_estimate": BITS_PER_ESTIMATE,
@@ -153,6 +155,12 @@ def _summary(session: Session, interval: float) -> dict[str, Any]:
         },
         "not_logged": session.lost,
     }
+
+
+def _interlock(session: Session) -> str:
+    if session.records == 0:
+        return "not asked"
+    return "optics not in place" if session.exit_code == TRIPPED else "in place"
 
 
 def _named_signer(bundle: Path) -> Ed25519PublicKey:

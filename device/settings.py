@@ -164,7 +164,9 @@ def read_settings(path: Path) -> Settings:
         contents = tomllib.loads(path.read_text(encoding="utf-8"))
         return Settings.model_validate(contents, context={"folder": str(path.parent)})
     except OSError as fault:
-        raise Refusal(f"{path} cannot be read ({fault.strerror})", "name a settings file") from None
+        raise Refusal(
+            f"{path} cannot be read ({fault.strerror})", "let this user read it, or name another"
+        ) from None
     except ValidationError as fault:
         first = fault.errors()[0]
         place = ".".join(map(str, first["loc"]))

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,6 +32,8 @@ EYE = (sys.executable, "-m", "opticaldr.device.eye")
 """How eye is started; its orders follow."""
 PATIENCE_WITH_BAD_RECORDS = 3
 """Records that break the rules after which eye is taken for subverted and stopped."""
+MOST_ESTIMATES = 10_000
+"""Estimates that are remembered until the end, a week of one a minute; a camera runs for years."""
 TIME_TO_END = 5.0
 """Seconds that eye has to end by itself before it is killed."""
 _LONGEST_WORDS = 4096
@@ -49,7 +52,8 @@ class Session:
         records: how many were accepted.
         refused: how many were not, and `lost` those that could not be logged because the disk was full.
         protections: what eye has proven.
-        estimates: bodies of the estimates that were logged.
+        estimates: bodies of the latest estimates that were logged.
+        estimated: how many were logged.
         event: the last event.
         farewell: eye's last record; None if it ended without.
         exit_code: eye's; negative for a signal.
@@ -61,12 +65,19 @@ class Session:
     refused: int = 0
     lost: int = 0
     protections: Protection = NONE
-    estimates: list[dict[str, Any]] = field(default_factory=list)
+    estimates: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=MOST_ESTIMATES))
+    estimated: int = 0
     event: Event = Event.NONE
     farewell: Record | None = None
     exit_code: int | None = None
     suspicion: str = ""
     stopped: bool = False
+
+    def after(self, earlier: Session) -> Session:
+        """This session, which holds what was estimated in an earlier one, too."""
+        self.estimates = deque([*earlier.estimates, *self.estimates], MOST_ESTIMATES)
+        self.estimated += earlier.estimated
+        return self
 
 
 def listen(
@@ -167,6 +178,7 @@ def _hear(
             raise Suspicion(f"eye could not protect itself ({missing})")
     elif record.kind is Kind.ESTIMATE and logged:
         session.estimates.append(body)
+        session.estimated += 1
     elif record.kind is Kind.EVENT:
         session.event = record.event
     elif record.kind is Kind.FAREWELL:

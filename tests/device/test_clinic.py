@@ -61,7 +61,7 @@ def test_files_are_named_from_the_folder_of_the_settings(tmp_path):
     mqtt = read_settings(path).mqtt
     assert mqtt.ca_file == tmp_path / "ca.pem"
     assert mqtt.password_file == Path("/etc/secret")
-    with pytest.raises(Refusal, match="cannot be read"):
+    with pytest.raises(Refusal, match=r"cannot be read .*; let this user read it"):
         read_settings(tmp_path / "nothing.toml")
 
 
@@ -130,7 +130,7 @@ def test_replay_is_a_verb(tmp_path):
         busy = opticaldr("audit", "replay", tmp_path, "--sink", "fhir")
         assert "another run writes" in busy.stderr
     done = opticaldr("audit", "replay", tmp_path, "--sink", "fhir", "--json")
-    assert json.loads(done.stdout) == {"sink": "fhir", "entries_to_send_again": 1}
+    assert json.loads(done.stdout)["entries_to_send_again"] == 1
     assert Cursor.of("fhir", tmp_path).dead == {}
     again = opticaldr("audit", "replay", tmp_path, "--sink", "fhir")
     assert again.returncode == 1

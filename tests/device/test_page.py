@@ -287,17 +287,32 @@ def test_the_button_opens_and_closes_the_shutter_of_a_real_run(bundle, tmp_path)
     until(lambda: state_of(port)["shutter"] == "closed")
     time.sleep(0.3)
     assert [entry["kind"] for entry in read_log(log)] == ["opened"]  # nobody has agreed: nothing looks
-    for _ in range(2):
+    for _ in range(2):  # the shutter is opened twice
         assert press(port, True) == 200
         until(lambda: state_of(port)["estimate"])
         assert press(port, False) == 200
         until(lambda: state_of(port)["shutter"] == "closed")
         assert state_of(port)["estimate"] is None
     voice.terminate()
-    assert json.loads(voice.communicate(timeout=30)[0])["passed"]
+    summary = json.loads(voice.communicate(timeout=30)[0])
+    assert summary["passed"]
+    estimates = [entry["body"] for entry in read_log(log) if entry["kind"] == "estimate"]
+    assert summary["estimates"] == estimates
+    assert summary["estimated"] == len(estimates) >= 2
     kinds = [entry["kind"] for entry in read_log(log) if entry["kind"] != "estimate"]
     assert kinds == ["opened"] + 2 * ["started", "hello", "farewell", "ended"]
     verify_log(log, load_public_key(tmp_path / "out" / "device.key.pub"))
+
+
+@needs_landlock
+def test_a_run_in_which_nobody_opened_the_shutter_ends_well(bundle, tmp_path):
+    port = free_port()
+    voice = start(bundle, tmp_path, f"[page]\nport = {port}\n")
+    until(lambda: state_of(port)["shutter"] == "closed")
+    voice.terminate()
+    summary = json.loads(voice.communicate(timeout=30)[0])
+    assert summary["passed"]
+    assert summary["interlock"] == "not asked"
 
 
 @pytest.mark.proves("EYE-6")

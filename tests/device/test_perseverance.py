@@ -21,6 +21,7 @@ from opticaldr.device.perseverance import rearm
 from opticaldr.device.records import Quality
 from opticaldr.device.rig import open_rig
 from opticaldr.device.run import run
+from opticaldr.device.voice import MOST_ESTIMATES, Session
 from opticaldr.errors import Refusal
 from opticaldr.hardware.cameras.recording import record
 
@@ -165,3 +166,14 @@ def test_a_real_camera_that_is_not_there_is_refused(bundle, tmp_path):
     rig.write_text('[camera]\ndriver = "opencv"\ndevice = "/dev/video97"\n')
     with pytest.raises(Refusal, match="there is no /dev/video97"):
         run(bundle, out=tmp_path / "out", rig=str(rig))
+
+
+def test_what_is_remembered_for_the_summary_is_bounded():
+    earlier, later = Session(estimated=MOST_ESTIMATES), Session(estimated=2)
+    earlier.estimates.extend({"number": number} for number in range(MOST_ESTIMATES))
+    later.estimates.extend({"number": MOST_ESTIMATES + number} for number in range(2))
+    whole = later.after(earlier)
+    assert whole.estimated == MOST_ESTIMATES + 2
+    assert len(whole.estimates) == MOST_ESTIMATES
+    assert whole.estimates[0]["number"] == 2
+    assert whole.estimates[-1]["number"] == MOST_ESTIMATES + 1

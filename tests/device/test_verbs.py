@@ -76,3 +76,4 @@ def test_what_is_not_there_is_refused_in_a_line(tmp_path):
         assert done.returncode == 1
         assert len(done.stderr.splitlines()) == 1
         assert str(tmp_path) in done.stderr
+    assert "there is no audit log" in opticaldr("audit", "verify", tmp_path / "nowhere").stderr
