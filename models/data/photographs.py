@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from threading import Lock
 
 import cv2
 import numpy as np
@@ -152,7 +153,7 @@ def place_template(size: tuple[int, int], face_width: float) -> NDArray[np.float
 
 
 class FaceDetector:
-    """Finds the five landmarks of the largest face with a YuNet model the user supplies (ONNX).
+    """Finds the five landmarks of the largest face with a YuNet model the user supplies (ONNX). Threads may share it.
 
     Raises:
         Refusal: the model is missing or OpenCV cannot load it.
@@ -166,12 +167,14 @@ class FaceDetector:
                 self._net = cv2.FaceDetectorYN.create(str(model), "", (320, 320), confidence)
         except cv2.error as error:
             raise Refusal(f"face detector {model} cannot be loaded", "name a YuNet ONNX file") from error
+        self._one_at_a_time = Lock()  # OpenCV's network holds the size and the layers of one picture
 
     def landmarks(self, photograph: FloatArray) -> NDArray[np.float64] | None:
         """Landmarks ``[5, 2]`` (x, y) of the largest face in linear RGB ``[y, x, 3]``; None if no face."""
         picture = np.ascontiguousarray(srgb_bytes(photograph)[..., ::-1])
-        self._net.setInputSize((picture.shape[1], picture.shape[0]))
-        _, faces = self._net.detect(picture)
+        with self._one_at_a_time:
+            self._net.setInputSize((picture.shape[1], picture.shape[0]))
+            _, faces = self._net.detect(picture)
         if faces is None:
             return None
         largest = faces[np.argmax(faces[:, 2] * faces[:, 3])]

@@ -1,5 +1,7 @@
 """Photographs made here: decoding, the folder per person, a face brought to its place and size."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -137,3 +139,24 @@ def test_a_missing_or_wrong_detector_is_refused(tmp_path: Path) -> None:
     (tmp_path / "yunet.onnx").write_bytes(b"not a network")
     with pytest.raises(Refusal, match="cannot be loaded"):
         FaceDetector(tmp_path / "yunet.onnx")
+
+
+def test_threads_that_share_a_detector_each_get_the_landmarks_of_their_own_picture(tmp_path, monkeypatch):
+    class Net:
+        """Holds the size of one picture, as OpenCV's network does; says where the face is by it."""
+
+        def setInputSize(self, size):
+            self.size = size
+
+        def detect(self, picture):
+            time.sleep(0.001)
+            assert self.size == (picture.shape[1], picture.shape[0])
+            return 1, np.full((1, 15), float(self.size[0]))
+
+    monkeypatch.setattr(cv2.FaceDetectorYN, "create", lambda *about: Net())
+    (tmp_path / "yunet.onnx").write_bytes(b"stands for a network")
+    detector = FaceDetector(tmp_path / "yunet.onnx")
+    pictures = [np.zeros((4, width, 3), np.float32) for width in range(4, 36)]
+    with ThreadPoolExecutor(8) as crew:
+        found = list(crew.map(detector.landmarks, pictures))
+    assert [int(marks[0, 0]) for marks in found] == list(range(4, 36))
