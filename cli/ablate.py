@@ -43,8 +43,12 @@ def ablate(
     from opticaldr.cli.console import progress_bar, tell
     from opticaldr.errors import Refusal
     from opticaldr.models.evaluation.attackers import Attack, OffTheShelf, Retrained
-    from opticaldr.models.evaluation.populations import photographed_study, simulated_study
-    from opticaldr.models.evaluation.subject import read_subject
+    from opticaldr.models.evaluation.populations import (
+        photographed_ground,
+        photographed_study,
+        simulated_study,
+    )
+    from opticaldr.models.evaluation.subject import read_subject, seats
 
     if out is not None and out.exists():
         raise Refusal(f"{out} exists already", "name another --out or remove it")
@@ -54,23 +58,28 @@ def ablate(
     artefact = open_artefact(subject, kind=("design", "calibration", "head", "bundle"))
     if artefact.manifest.kind == "calibration":
         require_passed_gates(artefact, accept_failed_gates=accept_failed_gates)
-    optics, start = read_subject(artefact), _start(artefact)
+    seated, start = seats(artefact), _start(artefact)
     attacks: list[Attack] = [OffTheShelf(), Retrained()]
-    studies, photographed = [], []
+    studies, photographed, optics = [], [], None
     with progress_bar() as progress:
         for seed in range(seeds):
+            ground = None
+            if faces is not None and recogniser is not None:
+                ground = photographed_ground(
+                    *seated, budget.value, faces, recogniser, seed=seed, progress=progress
+                )
+            optics = optics or read_subject(artefact, progress=progress)
             study = simulated_study(
                 optics, budget.value, seed=seed, attacks=attacks, clips=CLIPS, start=start, progress=progress
             )
             studies.append(study)
-            if faces is not None and recogniser is not None:
+            if faces is not None and ground is not None:
                 controls = [found.view for found in study.matches]
                 photographed.append(
                     photographed_study(
-                        optics, budget.value, faces, recogniser, controls,
-                        attacks=attacks, start=start, seed=seed, progress=progress,
+                        ground, optics, budget.value, faces.name, controls, attacks=attacks, start=start
                     )
-                )  # fmt: skip
+                )
     found = {"subject": artefact.id, "budget": budget, "seeds": seeds, **compared(studies)}
     if photographed:
         found["photographs"] = compared(photographed)

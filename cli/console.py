@@ -38,6 +38,8 @@ def progress_bar() -> Iterator[Progress]:
         def progress(stage: str, done: int, total: int) -> None:
             if stage not in tasks:
                 tasks[stage] = bars.add_task(stage, total=total)
+            elif done < bars.tasks[tasks[stage]].completed:
+                bars.reset(tasks[stage])  # the stage again: its time starts again
             bars.update(tasks[stage], completed=done, total=total)
 
         yield progress

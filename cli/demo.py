@@ -46,11 +46,13 @@ def demo(
     """
     from opticaldr.cli.console import progress_bar, tell
     from opticaldr.cli.story import tell_story
-    from opticaldr.models.data import list_people
+    from opticaldr.errors import Refusal
 
-    if faces is not None:
-        list_people(faces)  # refused now rather than minutes later
+    if recogniser is not None and faces is None:
+        raise Refusal("--recogniser has no photographs to attack, --faces is missing", "give both")
     with progress_bar() as progress:
+        if faces is not None:  # refused now rather than minutes later
+            require_usable(faces, recogniser, progress)
         steps = take_steps(out, seed, progress, faces=faces, recogniser=recogniser)
         run = run_bundle(out, steps["bundle"], seed)
         tell_story(out / "report.html", steps, run, faces=faces, seed=seed)
@@ -66,6 +68,20 @@ def demo(
         },
         as_json=as_json,
     )
+
+
+def require_usable(faces: Path, recogniser: Path | None, progress: "Progress") -> None:
+    """Refuse photographs or a recogniser that cannot be used."""
+    from opticaldr.models.data import list_people, read_photograph
+    from opticaldr.models.evaluation.populations import photographed_ground
+    from opticaldr.models.optics import preset
+
+    spec = preset("clinic")
+    if recogniser is not None:
+        depths = (spec.scene.near, spec.scene.far)
+        photographed_ground(spec, depths, "quick", faces, recogniser, seed=0, progress=progress)
+    for paths in list_people(faces).values():
+        read_photograph(paths[0])
 
 
 def take_steps(

@@ -19,6 +19,7 @@ from opticaldr.models.data import (
     srgb_bytes,
 )
 from opticaldr.models.evaluation.inversion import WIENER_NOISE, wiener
+from opticaldr.models.evaluation.report import judge_protection
 from opticaldr.models.optics import Optic, expose, face_width, form_image, psf_bank
 from opticaldr.models.optics.metrics import ncc
 
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 Image = NDArray[np.float32]
 PEOPLE = 6
-RECOGNISED = 0.75
-"""Verification AUC of the worst attacker (lower bound) beyond which the report says that people are recognised."""
 
 
 def tell_story(
@@ -204,24 +203,19 @@ def _privacy(page: Report, evaluation: Mapping[str, Any]) -> None:
         f"verification AUC of {_interval(headline['auc'])}; chance is 0.5, certainty 1. The attackers know "
         "the PSF and re-train on captured pictures of other people than those they are tested on."
     )
-    recognised = headline["auc"][1] > RECOGNISED
-    page.verdict(
-        not recognised,
-        "The attackers recognise people through this lens: it learned for a minute or so and shows the way of "
-        "working; it is not a lens to deploy."
-        if recognised
-        else f"No attacker tried here gets beyond an AUC of {RECOGNISED} with certainty.",
-    )
+    protected, sentence = judge_protection(headline["auc"])
+    learned = "It learned for a minute or so and shows the way of working; it is not a lens to deploy."
+    page.verdict(protected, f"{sentence} {learned}")
     for study in evaluation["studies"]:
         page.table(
             [
                 "optic",
                 "width of half the energy (superpixels)",
                 "worst AUC [95 %]",
-                "expression accuracy [95 %]",
+                "smile accuracy [95 %]",
             ],
             [
-                [name, optic["ee50"], _interval(optic["worst_auc"]), _interval(optic["expression_accuracy"])]
+                [name, optic["ee50"], _interval(optic["worst_auc"]), _interval(optic["smile_accuracy"])]
                 for name, optic in study["optics"].items()
             ],
             f"{study['population']}: {study['people']} unseen people, {study['pictures']} pictures. Every "

@@ -11,13 +11,14 @@ from opticaldr.models.evaluation.depression import Judged, judge_networks
 from opticaldr.models.evaluation.faces import Progress
 from opticaldr.models.evaluation.populations import (
     TEST_PEOPLE,
+    photographed_ground,
     photographed_study,
     raw_study,
     simulated_study,
 )
 from opticaldr.models.evaluation.report import write_report
 from opticaldr.models.evaluation.study import Row, Study
-from opticaldr.models.evaluation.subject import Subject, read_subject
+from opticaldr.models.evaluation.subject import Subject, read_subject, seats
 from opticaldr.models.evaluation.verification import as_json
 
 JUDGED_ON = 30
@@ -26,7 +27,7 @@ JUDGED_ON = 30
 BAYER_CELL = 2
 """Raw pixels along a side of the smallest block with every colour: what who holds the raw file sees."""
 
-UNKNOWN_UTILITY = {"expression_r2": None, "expression_accuracy": None}
+UNKNOWN_UTILITY = {"expression_r2": None, "smile_accuracy": None}
 """Of photographs, whose expressions nobody has measured."""
 
 
@@ -69,17 +70,18 @@ def evaluate(
         raise Refusal(f"photographs and their recogniser go together, {missing} is missing", "give both")
     if out is not None and out.exists():
         raise Refusal(f"{out} exists already", "artefacts are never changed: name another --out or remove it")
-    optics = read_subject(subject, design)
-    studies = [simulated_study(optics, budget, seed=seed, dynamic=dynamic, progress=progress)]
+    photographs = None
     if faces is not None and recogniser is not None:
-        controls = [found.view for found in studies[0].matches]
-        studies.append(
-            photographed_study(
-                optics, budget, faces, recogniser, controls, detector=detector, seed=seed, progress=progress
-            )
+        photographs = photographed_ground(
+            *seats(subject), budget, faces, recogniser, detector=detector, seed=seed, progress=progress
         )
+    optics = read_subject(subject, design, progress=progress)
+    studies = [simulated_study(optics, budget, seed=seed, dynamic=dynamic, progress=progress)]
+    if faces is not None and photographs is not None:
+        controls = [found.view for found in studies[0].matches]
+        studies.append(photographed_study(photographs, optics, budget, faces.name, controls))
     if budget != "quick" and optics.spec.sensor.binning > BAYER_CELL:
-        raw = read_subject(subject, binning=BAYER_CELL)
+        raw = read_subject(subject, binning=BAYER_CELL, progress=progress)
         studies.append(raw_study(raw, budget, seed=seed, progress=progress))
     unknown = range(TEST_PEOPLE, TEST_PEOPLE + JUDGED_ON)
     judged = judge_networks(subject, optics, unknown, seed=seed, progress=progress)

@@ -14,6 +14,7 @@ from opticaldr.errors import Refusal
 from opticaldr.models.data import Clip, SimulatedSubjects
 from opticaldr.models.data.identity import Identity
 from opticaldr.models.data.photographs import (
+    aligned_landmarks,
     list_people,
     place_template,
     read_photograph,
@@ -27,6 +28,9 @@ from opticaldr.models.optics import OpticsSpec, face_width
 Progress = Callable[[str, int, int], None]
 
 SESSION_SECONDS = 120.0
+
+LEAST_DETAIL = 0.5
+"""Pixels that a photograph has to have for each superpixel along a face."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +142,7 @@ def photographed_faces(
     seed: int,
     size: tuple[int, int] = (112, 112),
     detector: Path | None = None,
+    progress: Progress = lambda stage, done, total: None,
 ) -> Faces:
     """Photographs, a folder a person, each put at a depth drawn at random: every one counts as a session of
     its own. Pictures may differ in size. Where every name begins with ``smile`` or ``neutral``, smiles are known.
@@ -148,9 +153,11 @@ def photographed_faces(
         seed: of the depths.
         size: rows and columns.
         detector: finds the landmarks (see `find_landmarks`).
+        progress: called as ``progress("read photographs", done, total)``.
 
     Raises:
-        Refusal: no folder, no pictures, or a face that is not found.
+        Refusal: no folder, no pictures, a picture that cannot be read, a face that is not found, or one so small that
+            its blur would count as the lens's.
     """
     people = list_people(folder)
     pictures = [
@@ -162,8 +169,16 @@ def photographed_faces(
     depths = np.random.default_rng(seed).integers(len(widths), size=len(pictures))
     placed = [widths[depth] for depth in depths]
     scenes = scratch((len(pictures), *size, 3))
-    for scene, (*_, path), width in zip(scenes, pictures, placed, strict=True):
-        scene[:] = scene_from_photograph(read_photograph(path), size, width, landmarks.get(path))
+    for done, (*_, path) in enumerate(pictures):
+        picture, marks = read_photograph(path), landmarks.get(path)
+        found = eye_distance(aligned_landmarks(picture.shape) if marks is None else marks)
+        if found < LEAST_DETAIL * eye_distance(place_template(size, placed[done])):
+            raise Refusal(
+                f"the eyes of {path} are {found:.0f} pixels apart: too few, its own blur would count as the lens's",
+                "replace it by a larger picture or remove it",
+            )
+        scenes[done] = scene_from_photograph(picture, size, placed[done], marks)
+        progress("read photographs", done + 1, len(pictures))
     return Faces(
         scenes,
         np.array([number for number, *_ in pictures], np.int64),
@@ -172,6 +187,11 @@ def photographed_faces(
         depths,
         _smiles([path.stem for *_, path in pictures]),
     )
+
+
+def eye_distance(landmarks: NDArray[np.floating]) -> float:
+    """Pixels between the eyes of landmarks ``[5, 2]``."""
+    return float(np.linalg.norm(landmarks[1] - landmarks[0]))
 
 
 def _smiles(names: Sequence[str]) -> dict[str, FloatArray]:

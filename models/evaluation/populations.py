@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from opticaldr.errors import Refusal
 from opticaldr.models.evaluation import cache as store
 from opticaldr.models.evaluation.alignment import FloatArray, align
 from opticaldr.models.evaluation.attackers import Attack, Ground
@@ -26,10 +27,11 @@ from opticaldr.models.evaluation.faces import (
 from opticaldr.models.evaluation.recognisers import NetworkRecogniser, OnnxRecogniser
 from opticaldr.models.evaluation.retraining import Schedule, train_recogniser
 from opticaldr.models.evaluation.score import record
-from opticaldr.models.evaluation.study import Study, run_study
+from opticaldr.models.evaluation.study import Study, require_known_faces, run_study
 from opticaldr.models.evaluation.subject import WINDOW, Subject
 from opticaldr.models.evaluation.views import View, mean_width
 from opticaldr.models.networks import Recogniser as RecogniserNetwork
+from opticaldr.models.optics import OpticsSpec
 
 TEST_PEOPLE = 1_000_000
 """Number of the first simulated subject that is tested on; training, here and of designs, uses smaller
@@ -39,6 +41,9 @@ TRAIN_PEOPLE = 500_000
 
 PHOTOGRAPHS_SEEN = 6000
 """Pictures that a network trained on photographs sees, at the least, counting repetitions."""
+
+FEWEST_PEOPLE = 4
+"""On photographs: two to learn from and two to be tested on."""
 
 PHOTOGRAPHED_CROP = 64
 """Least side of the faces that networks trained on photographs look at."""
@@ -131,41 +136,45 @@ def _simulated(
     return run_study(population, ground, optics, spend, **further)
 
 
-def photographed_study(
-    optics: Subject,
+def photographed_ground(
+    spec: OpticsSpec,
+    depths: Sequence[float],
     budget: str,
     folder: Path,
     model: Path,
-    controls: Sequence[View] = (),
     *,
     detector: Path | None = None,
-    attacks: Sequence[Attack] | None = None,
-    start: Mapping[int, float] | None = None,
     seed: int,
     progress: Progress = lambda stage, done, total: None,
-) -> Study:
-    """The ladder on photographs: attackers learn from half of the people and are tested on the others.
+) -> Ground:
+    """Photographs and who attacks them: half of the people to learn from, the others to be tested on.
 
-    Where the pictures' names tell smiles from neutral faces, controls are tuned to the lens's utility on them. Else
-    they are those given, matched on simulated subjects.
+    Everything that is wrong with photographs or recogniser is found here, before anything long begins.
 
     Args:
-        optics: under test.
+        spec: what is known of the optics under test.
+        depths: where people sit, metres.
         budget: name of a budget.
         folder: holds one folder of photographs per person.
         model: ONNX embedding network with its TOML.
-        controls: the optics to set the lens beside where expressions are not known.
         detector: finds the landmarks (see `find_landmarks`).
-        attacks: who attacks the lens; the budget's ladder if None.
-        start: the surface that the lens was before it learned, Noll index to metres; a control where these are tuned.
         seed: of the division of people, of depths and training.
         progress: of long work.
+
+    Raises:
+        Refusal: fewer than four people, photographs or a recogniser that cannot be used, or one that does not know the
+            faces in clean pictures.
     """
     spend, known = BUDGETS[budget], OnnxRecogniser(model)
-    widths, size = face_widths(optics.spec, optics.depths), optics.spec.sensor.binned_shape
-    faces = photographed_faces(folder, widths, seed=seed, size=size, detector=detector)
+    widths, size = face_widths(spec, depths), spec.sensor.binned_shape
+    faces = photographed_faces(folder, widths, seed=seed, size=size, detector=detector, progress=progress)
     check_repeated(faces)
     people = np.random.default_rng(seed).permutation(np.unique(faces.people))
+    if len(people) < FEWEST_PEOPLE:
+        raise Refusal(
+            f"{folder} holds {len(people)} people",
+            f"attackers learn from half of them: give at least {FEWEST_PEOPLE}",
+        )
     learnt = np.isin(faces.people, people[: len(people) // 2])
     train, test = faces.take(learnt), faces.take(~learnt)
     # There are few pictures, and the network starts from nothing: many rounds over them.
@@ -175,7 +184,7 @@ def photographed_study(
         test,
         [known],
         known,
-        optics.spec.sensor,
+        spec.sensor,
         replace(spend.attack, epochs=rounds),
         max(spend.crop, PHOTOGRAPHED_CROP),
         seed,
@@ -183,11 +192,40 @@ def photographed_study(
         shown=one_picture_each(test, 8),
         progress=progress,
     )
+    require_known_faces(ground)
+    return ground
+
+
+def photographed_study(
+    ground: Ground,
+    optics: Subject,
+    budget: str,
+    name: str,
+    controls: Sequence[View] = (),
+    *,
+    attacks: Sequence[Attack] | None = None,
+    start: Mapping[int, float] | None = None,
+) -> Study:
+    """The ladder on photographs.
+
+    Where the pictures' names tell smiles from neutral faces, controls are tuned to the lens's utility on them. Else
+    they are those given, matched on simulated subjects.
+
+    Args:
+        ground: from `photographed_ground` of the same optics and budget.
+        optics: under test.
+        budget: name of a budget.
+        name: what the report calls the photographs.
+        controls: the optics to set the lens beside where expressions are not known.
+        attacks: who attacks the lens; the budget's ladder if None.
+        start: the surface that the lens was before it learned, Noll index to metres; a control where these are tuned.
+    """
+    rounds = ground.schedule.epochs
     return run_study(
-        f"photographs in {folder.name}",
+        f"photographs in {name}",
         ground,
         optics,
-        replace(spend, utility=rounds if faces.factors else 0),
+        replace(BUDGETS[budget], utility=rounds if ground.train.factors else 0),
         controls=controls,
         attacks=attacks,
         start=start,

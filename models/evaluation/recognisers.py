@@ -2,6 +2,7 @@
 pixels."""
 
 import tomllib
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, Self
@@ -71,7 +72,7 @@ class RecogniserSpec(BaseModel):
                 return cls._parse(source.read_text(encoding="utf-8"), str(source))
         raise Refusal(
             f"{beside} is missing",
-            "write it: name, size, channels, mean, std of the network's input (example in docs/privacy.md)",
+            "write it: name, size, channels, mean, std of the network's input (docs/privacy.md, Bringing a recogniser)",
         )
 
     @classmethod
@@ -87,7 +88,13 @@ class RecogniserSpec(BaseModel):
 
 
 class OnnxRecogniser:
-    """A face embedding network in an ONNX file, fed sRGB crops as its `RecogniserSpec` says."""
+    """A face embedding network in an ONNX file, fed sRGB crops as its `RecogniserSpec` says.
+
+    Its first output is taken as the vectors. Networks of one face at a time (a batch fixed to 1) are fed so.
+
+    Raises:
+        Refusal: no network, no TOML, another input than the TOML says, or an output that is not one vector a face.
+    """
 
     def __init__(self, model: Path) -> None:
         if not model.is_file():
@@ -99,13 +106,18 @@ class OnnxRecogniser:
         options.log_severity_level = 3
         try:
             self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime's exceptions have no common base
-            raise Refusal(f"{model} cannot be loaded: {error}", "give a valid ONNX file") from None
-        self._input = self._session.get_inputs()[0].name
+        except Exception:  # onnxruntime's exceptions have no common base
+            raise Refusal(
+                f"{model} is no ONNX network that onnxruntime can load", "give a valid .onnx file"
+            ) from None
+        self._input, self._batch = _required_input(model, self._session.get_inputs(), self.spec.size)
         # From linear light in 65536 steps (a twentieth of a grey level at the darkest) to what the network is fed.
         grey = 255.0 * linear_to_srgb(np.linspace(0, 1, LEVELS + 1, dtype=np.float32))
         mean, std = np.array(self.spec.mean), np.array(self.spec.std)
         self._encoded = ((grey - mean[:, None]) / std[:, None]).astype(np.float32)
+        self.run(
+            np.zeros((2, 3, self.spec.size, self.spec.size), np.float32)
+        )  # refused now rather than later
 
     @property
     def name(self) -> str:
@@ -134,11 +146,44 @@ class OnnxRecogniser:
 
     def run(self, batch: FloatArray) -> FloatArray:
         """The bare network: normalised ``[n, 3, size, size]`` to ``[n, d]``."""
+        step = self._batch or len(batch)
+        return np.concatenate(
+            [self._vectors(batch[start : start + step]) for start in range(0, len(batch), step)]
+        )
+
+    def _vectors(self, faces: FloatArray) -> FloatArray:
         try:
-            vectors = np.asarray(self._session.run(None, {self._input: batch})[0], np.float32)
+            vectors = np.asarray(self._session.run(None, {self._input: faces})[0], np.float32)
         except Exception as error:
-            raise Refusal(f"{self.name} does not run: {error}", "check size in its TOML") from None
-        return vectors.reshape(len(batch), -1)
+            raise Refusal(
+                f"{self.name} does not run: {error}", "try the .onnx file in onnxruntime alone"
+            ) from None
+        if vectors.ndim < 2 or len(vectors) != len(faces):
+            raise Refusal(
+                f"{self.name} makes {list(vectors.shape)} of {list(faces.shape)}",
+                "its first output must be a vector for each face, [n, d]",
+            )
+        if not np.isfinite(vectors).all():
+            raise Refusal(f"{self.name} gives values that are no numbers", "check mean and std in its TOML")
+        return vectors.reshape(len(faces), -1)
+
+
+def _required_input(model: Path, inputs: Sequence[Any], size: int) -> tuple[str, int]:
+    """Name of the network's one input, and the batch that it is fixed to (0: any)."""
+    only, wanted = inputs[0], (3, size, size)
+    sides = [
+        given if isinstance(given, int) else goal for given, goal in zip(only.shape[1:], wanted, strict=False)
+    ]
+    if len(inputs) != 1 or only.type != "tensor(float)" or len(only.shape) != 4 or tuple(sides) != wanted:
+        found = " and ".join(f"{one.type} {one.shape}" for one in inputs)
+        raise Refusal(
+            f"{model} takes {found}, its TOML says tensor(float) ['n', 3, {size}, {size}]",
+            "correct size in the TOML, or export the network with this input",
+        )
+    batch = only.shape[0] if isinstance(only.shape[0], int) else 0
+    if batch > 1:
+        raise Refusal(f"{model} takes exactly {batch} faces at a time", "export it for one or for any number")
+    return only.name, batch
 
 
 class NetworkRecogniser:

@@ -148,11 +148,8 @@ def run_study(
     """
     check_repeated(ground.test)
     check_disjoint(ground.train, ground.test)
-    clean_auc, refused = _clean_figures(ground, spend.replicates)
+    clean_auc, refused = require_known_faces(ground, spend.replicates)
     usable = [r for r in ground.recognisers if r.name not in refused]
-    if not usable:
-        worst = ", ".join(f"{name} {clean_auc[name]}" for name in refused)
-        raise Refusal(f"no recogniser knows the clean faces (AUC {worst})", "give a better --recogniser")
     ground = replace(ground, recognisers=[*usable, PixelRecogniser()])
     key = people_key(ground)
 
@@ -180,7 +177,12 @@ def run_study(
     plan += [(control, [OffTheShelf(), Retrained()]) for control in (mild, *beside)]
     plan += [(trial(view), against) for view, against in beyond]
     for done, (one, attacks) in enumerate(plan):
-        readings = [reading for attack in attacks for reading in one.readings(attack)]
+        ground.progress("optics judged", done, len(plan))
+        readings = []
+        for attack in attacks:
+            ground.progress(attack.name, 0, 1)
+            readings += one.readings(attack)
+            ground.progress(attack.name, 1, 1)
         found = _measured(one.view, readings, ground, spend.replicates)
         rows += found
         if one is lens:
@@ -245,14 +247,21 @@ def _scored(
     return found
 
 
-def _clean_figures(ground: Ground, replicates: int) -> tuple[dict[str, Interval], list[str]]:
-    """Clean AUC of every recogniser, and which of them are too weak to be attackers."""
+def require_known_faces(ground: Ground, replicates: int = 40) -> tuple[dict[str, Interval], list[str]]:
+    """Clean AUC of every recogniser, and which of them are too weak to be attackers; refuses if all are."""
     clean = {}
     for recogniser in ground.recognisers:
         faces = _embedded(ground.gallery(recogniser), ground)
         figures = measure(faces, faces, seed=ground.seed, replicates=replicates)
         clean[recogniser.name] = figures["auc"]
-    return clean, [name for name, auc in clean.items() if not auc.value >= WEAK]
+    refused = [name for name, auc in clean.items() if not auc.value >= WEAK]
+    if len(refused) == len(clean):
+        worst = ", ".join(f"{name} {clean[name]}" for name in refused)
+        raise Refusal(
+            f"no recogniser knows the clean faces (AUC {worst}; at least {WEAK} is needed)",
+            "check size, channels, mean and std in its TOML and the alignment of the pictures, or give a better one",
+        )
+    return clean, refused
 
 
 def _embedded(vectors: FloatArray, ground: Ground) -> Embedded:

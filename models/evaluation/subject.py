@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from opticaldr.artefacts import Artefact
 from opticaldr.calibration.interlock import superpixel_bank
 from opticaldr.errors import Refusal
 from opticaldr.models.evaluation.alignment import FloatArray
+from opticaldr.models.evaluation.faces import Progress
 from opticaldr.models.evaluation.spots import ray_reach
 from opticaldr.models.evaluation.views import PsfView
 from opticaldr.models.networks import Compact, load_networks
@@ -48,7 +49,11 @@ class Subject:
 
 
 def read_subject(
-    artefact: Artefact, design: Artefact | None = None, *, binning: int | None = None
+    artefact: Artefact,
+    design: Artefact | None = None,
+    *,
+    binning: int | None = None,
+    progress: Progress = lambda stage, done, total: None,
 ) -> Subject:
     """The optics of a design, calibration, head or bundle.
 
@@ -59,11 +64,14 @@ def read_subject(
         artefact: what is judged.
         design: what it was built from, as somebody knows it who has not measured; one of its ancestors.
         binning: raw pixels along a side of the pixels that are judged; those of the artefact if None.
+        progress: called as ``progress("compute PSFs", done, total)``.
 
     Raises:
         Refusal: the artefact holds neither, its bank does not fit its optics, or the design is not its own.
     """
+    progress("compute PSFs", 0, 1)
     subject = _optics(artefact, binning)
+    progress("compute PSFs", 1, 1)
     if "networks.safetensors" in artefact.manifest.files and binning is None:
         size = subject.spec.sensor.binned_shape[0]
         network, _, _ = load_networks(artefact.file("networks.safetensors"), size)
@@ -89,31 +97,50 @@ def _binned(spec: OpticsSpec, binning: int | None) -> OpticsSpec:
     return spec.model_copy(update={"sensor": spec.sensor.model_copy(update={"binning": binning})})
 
 
-def _optics(artefact: Artefact, binning: int | None) -> Subject:
-    files = artefact.manifest.files
-    optics = [name for name in files if PurePosixPath(name).name == "optics.json"]
+def seats(artefact: Artefact) -> tuple[OpticsSpec, tuple[float, ...]]:
+    """What is known of an artefact's optics, and the depths in metres at which people sit; computes no PSF.
+
+    Raises:
+        Refusal: the artefact holds no optics, or its bank does not fit them.
+    """
+    spec = OpticsSpec.model_validate_json(_optics_file(artefact).read_bytes())
+    if "psf.npz" in artefact.manifest.files:
+        _, depths = _measured_on_axis(artefact, spec)
+        return spec, depths
+    near, far = 1 / spec.scene.near, 1 / spec.scene.far
+    return spec, tuple(float(1 / (near + share * (far - near))) for share in DEPTHS)
+
+
+def _optics_file(artefact: Artefact) -> Path:
+    optics = [name for name in artefact.manifest.files if PurePosixPath(name).name == "optics.json"]
     if not optics:
         raise Refusal(
             f"{artefact.path} holds no optics.json",
             "evaluate a design, calibration, head or bundle of this version",
         )
-    if "psf.npz" in files:
-        spec = OpticsSpec.model_validate_json(artefact.file(optics[0]).read_bytes())
-        return _measured(artefact, spec, binning)
-    optic = Optic.read(artefact.file(optics[0]).parent)
-    spec = optic.spec
-    depths = tuple(
-        float(1 / (1 / spec.scene.near + share * (1 / spec.scene.far - 1 / spec.scene.near)))
-        for share in DEPTHS
-    )
-    half = min(WINDOW // 2, math.ceil(ray_reach(optic.height, spec, depths)) + MARGIN)
-    side = 2 * half * spec.sensor.binning // (binning or spec.sensor.binning) + 1
+    return artefact.file(optics[0])
+
+
+def _optics(artefact: Artefact, binning: int | None) -> Subject:
+    spec, depths = seats(artefact)
+    whole = spec.sensor.binning
     spec = _binned(spec, binning)
-    bank = psf_bank(optic.height.astype(np.float32), spec, depths, shape=(side, side))
+    if "psf.npz" in artefact.manifest.files:
+        on_axis, _ = _measured_on_axis(artefact, spec)
+        window = WINDOW // 2 * 2 * whole // spec.sensor.binning + 1
+        pixels = _middle(superpixel_bank(on_axis, spec.sensor.binning), window)
+        view = PsfView(artefact.kind, np.maximum(pixels, 0.0).astype(np.float32))
+        return Subject(spec, depths, view, measured=True)
+    height = Optic.read(_optics_file(artefact).parent).height
+    half = min(WINDOW // 2, math.ceil(ray_reach(height, _binned(spec, whole), depths)) + MARGIN)
+    side = 2 * half * whole // spec.sensor.binning + 1
+    bank = psf_bank(height.astype(np.float32), spec, depths, shape=(side, side))
     return Subject(spec, depths, PsfView(artefact.kind, np.asarray(bank, np.float32)), measured=False)
 
 
-def _measured(artefact: Artefact, spec: OpticsSpec, binning: int | None) -> Subject:
+def _measured_on_axis(artefact: Artefact, spec: OpticsSpec) -> tuple[NDArray[np.floating], tuple[float, ...]]:
+    """Measured PSFs ``[depth, colour, y, x]`` of the field position next to the axis at up to three depths, nearest
+    first, and these in metres."""
     with np.load(artefact.file("psf.npz"), allow_pickle=False) as stored:
         bank, depths = stored["psf"], np.atleast_1d(stored["depths"])
         fields = np.atleast_2d(stored["fields"])
@@ -122,21 +149,16 @@ def _measured(artefact: Artefact, spec: OpticsSpec, binning: int | None) -> Subj
             f"{artefact.path}: psf.npz holds {bank.shape} for {len(depths)} depths",
             "calibrate again: [depth, field, colour, y, x] is expected",
         )
-    on_axis = bank[:, int(np.argmin(np.linalg.norm(fields, axis=1)))]
-    near = np.argsort(depths)
-    chosen = np.unique(np.round(np.linspace(0, len(near) - 1, min(3, len(near)))).astype(int))
-    order = near[chosen]
-    window = WINDOW // 2 * 2 * spec.sensor.binning // (binning or spec.sensor.binning) + 1
-    spec = _binned(spec, binning)
-    pixels = _middle(superpixel_bank(on_axis[order], spec.sensor.binning), window)
     if not (spec.scene.near / 2 <= depths.min() and depths.max() <= spec.scene.far * 2):
         raise Refusal(
             f"{artefact.path}: the PSFs were measured at {depths.min():g} to {depths.max():g} m, "
             f"the optics are for {spec.scene.near:g} to {spec.scene.far:g} m",
             "give the calibration of this design",
         )
-    view = PsfView(artefact.kind, np.maximum(pixels, 0.0).astype(np.float32))
-    return Subject(spec, tuple(float(depths[i]) for i in order), view, measured=True)
+    near = np.argsort(depths)
+    chosen = near[np.unique(np.round(np.linspace(0, len(near) - 1, min(3, len(near)))).astype(int))]
+    on_axis = bank[chosen, int(np.argmin(np.linalg.norm(fields, axis=1)))]
+    return on_axis, tuple(float(depth) for depth in depths[chosen])
 
 
 def _middle(bank: NDArray[np.float64], window: int) -> NDArray[np.float64]:

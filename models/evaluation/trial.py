@@ -69,9 +69,12 @@ class Trial:
         """What a network trained for so many epochs reads of expressions."""
 
         def compute() -> store.Arrays:
+            captures = self.captures
+            self.ground.progress("read expressions", 0, 1)
             found = measure_utility(
-                self.captures, self.ground.train, self.ground.test, epochs=epochs, seed=self.ground.seed
+                captures, self.ground.train, self.ground.test, epochs=epochs, seed=self.ground.seed
             )
+            self.ground.progress("read expressions", 1, 1)
             return {name: np.array(interval.json()) for name, interval in vars(found).items()}
 
         arrays = store.remember(store.content_key(self.key, "utility", epochs), compute)

@@ -45,7 +45,7 @@ class Utility:
 
     def json(self) -> dict[str, list[float]]:
         """``{name: [value, low, high]}``."""
-        return {"expression_r2": self.expression.json(), "expression_accuracy": self.accuracy.json()}
+        return {"expression_r2": self.expression.json(), "smile_accuracy": self.accuracy.json()}
 
 
 def measure_utility(captures: Captures, train: Faces, test: Faces, *, epochs: int, seed: int) -> Utility:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -12,13 +13,14 @@ from typer.testing import CliRunner
 from opticaldr.artefacts import create, open_artefact
 from opticaldr.cli.evaluate import evaluate as verb
 from opticaldr.errors import Refusal
-from opticaldr.models.evaluation import evaluation
+from opticaldr.models.evaluation import evaluation, populations
 from opticaldr.models.evaluation.budgets import BUDGETS, Budget
 from opticaldr.models.evaluation.depression import Clips, link_records
 from opticaldr.models.evaluation.evaluation import evaluate
 from opticaldr.models.evaluation.faces import Faces, check_disjoint, check_repeated
 from opticaldr.models.evaluation.metrics import Interval
 from opticaldr.models.evaluation.populations import simulated_study
+from opticaldr.models.evaluation.report import judge_protection
 from opticaldr.models.evaluation.retraining import Schedule
 from opticaldr.models.evaluation.subject import Subject, read_subject
 from opticaldr.models.evaluation.views import PsfView, half_energy_width, mean_width, sharp
@@ -133,8 +135,8 @@ def test_what_was_computed_once_is_not_computed_again_and_says_the_same(found, d
     again = evaluate(
         design, tmp_path / "again", seed=1, progress=lambda stage, done, total: stages.append(stage)
     )
-    assert "train attacker" not in stages
-    assert "train recogniser" not in stages
+    assert "A1 retrained" in stages
+    assert not [stage for stage in stages if stage.startswith(("train", "capture", "read expressions"))]
     assert again.json("metrics.json") == found.json("metrics.json")
 
 
@@ -214,6 +216,40 @@ def test_photographs_without_a_recogniser_and_an_occupied_out_are_refused_before
         evaluate(design, tmp_path)
 
 
+def test_photographs_and_recognisers_that_cannot_be_used_are_refused_before_any_work(design, tmp_path):
+    said = []
+
+    def refused(folder, model, words):
+        with pytest.raises(Refusal, match=words):
+            evaluate(
+                design,
+                tmp_path / "new",
+                faces=folder,
+                recogniser=model,
+                progress=lambda *told: said.append(told),
+            )
+
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "no.onnx").write_bytes(b"no network")
+    (tmp_path / "no.toml").write_text('name = "no"\nsize = 16\n')
+    refused(tmp_path / "empty", tmp_path / "missing.onnx", "does not exist")
+    refused(tmp_path / "empty", tmp_path / "no.onnx", "no ONNX network")
+    assert said == []
+
+
+@pytest.mark.parametrize(
+    ("people", "words"), [(0, "holds no folder"), (1, "1 person"), (3, "give at least 4")], ids=str
+)
+def test_too_few_people_are_refused(design, tmp_path, monkeypatch, people, words):
+    monkeypatch.setattr(populations, "OnnxRecogniser", lambda model: None)
+    for person in range(people):
+        (tmp_path / str(person)).mkdir()
+        for session in range(2):
+            cv2.imwrite(str(tmp_path / str(person) / f"{session}.png"), np.full((160, 160, 3), 90, np.uint8))
+    with pytest.raises(Refusal, match=words):
+        evaluate(design, tmp_path / "new", faces=tmp_path, recogniser=tmp_path / "any.onnx")
+
+
 @pytest.mark.proves("PRIVACY-3")
 def test_people_met_in_training_and_people_with_one_picture_are_refused():
     def faces(people: list[int]) -> Faces:
@@ -282,3 +318,18 @@ def test_a_sharp_lens_and_a_constant_frame_come_out_at_the_two_ends(spec, monkey
     constant = simulated_study(Subject(spec, (0.6,), Dark("design", flat), False), "quick", seed=2)
     assert all(row.auc.low < 0.5 < row.auc.high or row.auc.value < 0.6 for row in constant.of("design"))
     assert half_energy_width(flat[0, 0]) > 0
+
+
+@pytest.mark.parametrize(
+    ("auc", "passes", "words"),
+    [
+        ([0.99, 0.98, 1.0], False, "recognise people"),
+        ([0.74, 0.68, 0.80], False, "not sure"),
+        ([0.60, 0.55, 0.65], True, "no proof"),
+    ],
+    ids=["recognised", "undecided", "below"],
+)
+def test_the_page_never_calls_a_lens_passed_through_which_people_may_be_recognised(auc, passes, words):
+    passed, sentence = judge_protection(auc)
+    assert passed == passes
+    assert words in sentence

@@ -73,6 +73,13 @@ def test_smiles_are_known_where_the_name_of_every_picture_tells(album):
     assert sorted(faces.factors["smile"].tolist()) == [0, 0, 1, 1]
 
 
+def test_a_face_with_too_few_pixels_is_refused_because_its_own_blur_would_count_as_the_lens_s(album):
+    (album / "landmarks.csv").unlink()
+    cv2.imwrite(str(album / "person1" / "1.png"), np.full((20, 20, 3), 90, np.uint8))
+    with pytest.raises(Refusal, match=r"person1/1\.png are 3 pixels apart"):
+        photographed_faces(album, [60.0], seed=0)
+
+
 @pytest.mark.parametrize("row", ["person0/0.png, 1, 2, 3", "person0/0.png" + ", 5" * 10, "a, b" + ", 1" * 9])
 def test_a_row_that_is_not_five_points_is_refused_by_its_number(album, row):
     (album / "landmarks.csv").write_text("# comment\n" + row + "\n")
