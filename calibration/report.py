@@ -201,8 +201,8 @@ def _spots(found: Calibration) -> Any:
     from matplotlib.colors import LogNorm
 
     measured = found.bank.psf[:, 0, _GREEN]
-    count = len(measured)
-    figure, axes = drawing(4, count, 2.0 * count + 0.6, 7.6)
+    count, rows, columns = measured.shape
+    figure, axes = drawing(4, count, 2.0 * count + 0.6, 4 * (2.0 * rows / columns + 0.1) + 0.3)
     for column, depth in enumerate(found.bank.depths):
         designed, fitted = found.designed[column, _GREEN], found.fitted[column, _GREEN]
         peak = float(designed.max())

@@ -6,7 +6,8 @@ from scipy.ndimage import gaussian_filter
 
 from opticaldr.calibration.bank import Bank
 from opticaldr.calibration.gates import Gate, agreement_gates
-from opticaldr.models.optics import Optic, psf_bank
+from opticaldr.models.optics import Optic, psf_bank, zernike_height
+from opticaldr.models.optics.metrics import registered_ncc
 
 SIDE, DEPTHS = 64, (0.5, 0.9)
 
@@ -52,3 +53,13 @@ def test_a_departure_fails_the_gate_that_names_it(designed, small, change, faile
     gates = gates_of(change(designed), designed, small.spec.sensor.pitch)
     assert not gates[failed].passed
     assert gates[failed].remedy
+
+
+@pytest.mark.proves("MASK-3")
+def test_a_fan_turned_over_fails_although_it_is_nearly_its_own_mirror_image(quick):
+    fan = zernike_height({4: 2.5e-6, 6: 2.5e-6, 8: 0.25e-6, 11: 0.5e-6}, quick)
+    designed = psf_bank(fan.astype(np.float32), quick, DEPTHS, shape=(96, 96), binned=False)
+    over = designed[..., ::-1]
+    assert registered_ncc(over[0, 1], designed[0, 1]) > 0.95
+    gate = gates_of(over, designed, quick.sensor.pitch)["not a mirror image"]
+    assert not gate.passed
