@@ -90,6 +90,9 @@ for name, instrument in (
     app.add_typer(instrument, name=name)
 
 
+_INTERRUPTED = 130
+
+
 def main() -> None:
     """Run the command line.
 
@@ -98,14 +101,17 @@ def main() -> None:
     """
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # onnxruntime would report to its makers by default
     try:
-        sys.exit(app(prog_name="opticaldr", standalone_mode=False) or 0)
+        code = app(prog_name="opticaldr", standalone_mode=False) or 0
+        if code == _INTERRUPTED:  # typer turns Ctrl-C into this code, without a word
+            raise KeyboardInterrupt
+        sys.exit(code)
     except UsageError as usage:
         usage.show()
         sys.exit(2)
     except Refusal as refusal:
         _fail(str(refusal))
     except (KeyboardInterrupt, typer.Abort):
-        _fail("stopped; nothing half-made was left behind", code=130)
+        _fail("stopped; nothing half-made was left behind", code=_INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import typer
 
 from opticaldr.artefacts import create
 from opticaldr.cli import doctor, main
@@ -174,3 +175,18 @@ def test_a_folder_that_cannot_be_written_is_named(mask, tmp_path):
     locked = tmp_path / "locked"
     locked.mkdir(mode=0o500)
     refused("fabricate", mask.path, "--out", locked / "mask", naming=str(locked))
+
+
+def test_ctrl_c_is_answered_with_a_word(monkeypatch, capsys):
+    verb = typer.Typer()
+
+    @verb.command()
+    def wait():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main, "app", verb)
+    monkeypatch.setattr("sys.argv", ["opticaldr"])
+    with pytest.raises(SystemExit) as left:
+        main.main()
+    assert left.value.code == 130
+    assert "stopped; nothing half-made was left behind" in capsys.readouterr().err
