@@ -48,6 +48,8 @@ def inspect_surface(
     Raises:
         Refusal: a file of the wrong size, without units, or of something else.
     """
+    if out is not None and out.exists():
+        raise Refusal(f"{out} exists already", "artefacts are never changed: name another --out or remove it")
     if mask.kind != "mask":
         raise Refusal(f"{mask.path} is a {mask.kind}, not a mask", "give the folder that fabricate made")
     optic = Optic.read(mask.path)

@@ -164,6 +164,8 @@ def test_what_is_not_a_map_is_refused(mask: Artefact, design: Artefact, tmp_path
         read_surface(tmp_path / "line.npy", pitch=1e-6, unit=1.0)
     with pytest.raises(Refusal, match="is a design, not a mask"):
         inspect_surface(design, tmp_path / "s.x3p")
+    with pytest.raises(Refusal, match="exists already"):  # before anything is read, searched or predicted
+        inspect_surface(mask, tmp_path / "nosuch.x3p", tmp_path)
 
 
 def test_wrong_units_and_another_part_are_noticed(optic: Optic) -> None:

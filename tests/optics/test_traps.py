@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from opticaldr.models.optics import psf, psf_bank, zernike_height
+from opticaldr.models.optics import psf, psf_bank, sampling, zernike_height
 from opticaldr.models.optics.fourier import fourier_power
 from opticaldr.models.optics.geometry import centred, pupil_positions, relative_distance
 from opticaldr.models.optics.metrics import centroid
@@ -137,3 +137,19 @@ def test_numpy_and_torch_agree(vary):
     b = psf_bank(torch.tensor(height), spec, [0.5, 1.0], fields=[(0, 0), (0.1, 0)], shape=(7, 7))
     assert a.shape == (2, 2, 3, 7, 7)
     assert np.allclose(a, b.numpy(), rtol=1e-10, atol=1e-16)
+
+
+@pytest.mark.parametrize(("waviness", "most"), [(0.0, 2e-4), (2e-6, 7e-4)])
+def test_the_guard_samples_the_pupil_finely_enough(vary, monkeypatch, waviness, most):
+    """Against five times what the rays alone would need."""
+    spec = vary("paper")
+    rng = np.random.default_rng(0)
+    height = zernike_height({4: -51e-6} | {j: waviness * rng.standard_normal() for j in range(5, 16)}, spec)
+    usual, finer = (
+        (
+            monkeypatch.setattr(sampling, "GUARD", guard),
+            psf(height, spec, [460e-9], 1.0, shape=(256, 256))[0],
+        )[1]
+        for guard in (sampling.GUARD, 5.0)
+    )
+    assert 0 < difference(usual, finer) <= most
