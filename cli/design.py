@@ -101,7 +101,7 @@ def design(
             "score_mae_of_the_median": metrics["score"]["constant_mae"],
             "protocols": _baselines(metrics["protocols"]),
             "skipped": len(metrics["data"]["skipped"]),
-            "adversary_auc": metrics["adversary"]["auc"],
+            "recogniser_auc": metrics["adversary"]["auc"],
             "report": made.file("report.html"),
         },
         as_json=as_json,

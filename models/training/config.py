@@ -136,7 +136,7 @@ class DesignConfig(_Config):
     network: Literal["compact", "sanet"] = "compact"
     """What looks at frames: small enough for the device, or six times as dear."""
     attackers: Annotated[int, Field(ge=1, le=100)] = 1
-    """Recognisers re-trained from scratch on what the lens captures, each from another seed; the worst counts."""
+    """Read-outs: recognisers trained on what the finished lens captures, each from another seed; the best counts."""
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     """Of the convolutions; optics and losses always are in single precision."""
     subjects: SubjectsConfig = SubjectsConfig()
@@ -145,7 +145,7 @@ class DesignConfig(_Config):
     networks: FitConfig = FitConfig(steps=320, rate=3e-3)
     """Network on what the finished lens captures."""
     recogniser: FitConfig = FitConfig(steps=120)
-    """Adversary trained from scratch on what the finished lens captures: the read-out."""
+    """Recogniser trained from scratch on what the finished lens captures: the read-out."""
     head: FitConfig = FitConfig(steps=300, batch=64, rate=3e-3)
     joint: JointConfig = JointConfig()
     checkpoint_every: Count = 20
@@ -188,7 +188,7 @@ PRESETS = ("quick", "full")
 
 
 def load_config(model: type[C], path: Path | None) -> C:
-    """Read a config from TOML; ``path`` None gives the defaults, a word of `PRESETS` the file of that name here.
+    """Read a config from TOML; ``path`` None gives the defaults, for designs a word of `PRESETS` the file here.
 
     Raises:
         Refusal: no such file or not TOML. A wrong key or value raises pydantic's ``ValidationError``, which
@@ -198,7 +198,9 @@ def load_config(model: type[C], path: Path | None) -> C:
         return model()
     preset = resources.files("opticaldr.models.training").joinpath(f"{path}.toml")
     try:
-        text = preset.read_text() if str(path) in PRESETS and preset.is_file() else path.read_text("utf-8")
+        text = (
+            preset.read_text() if model is DesignConfig and str(path) in PRESETS else path.read_text("utf-8")
+        )
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise Refusal(f"cannot read the config {path} ({reason})", "check the path") from None

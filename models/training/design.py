@@ -23,8 +23,11 @@ from opticaldr.models.training.joint_stage import learn_together
 from opticaldr.models.training.lens import Lens
 from opticaldr.models.training.lens_stage import learn_lens
 from opticaldr.models.training.loop import Progress, Work
-from opticaldr.models.training.pool import Pool
+from opticaldr.models.training.pool import Pool, film
 from opticaldr.models.training.protocols import Sessions, score_report
+
+SHOWN = 6
+"""Simulated subjects in the report of a design that learned on real people."""
 
 
 def design_lens(
@@ -191,7 +194,16 @@ def write(
     for name, content in contents.items():
         (folder / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     (folder / "config.toml").write_text(config_toml(config), encoding="utf-8")
-    write_report(folder / "report.html", optic, camera, pictures, metrics, history["lens"], config)
+    shown = shown_people(config, spec, pictures, seed)
+    write_report(folder / "report.html", optic, camera, shown, metrics, history["lens"], config)
+
+
+def shown_people(config: DesignConfig, spec: OpticsSpec, unseen: Pool, seed: int) -> Pool:
+    """Whom the report shows: never the people of a data set, because designs are handed to workshops."""
+    if not config.data.pictures:
+        return unseen
+    subjects = config.subjects.model_copy(update={"sessions": 1, "frames": 1})
+    return film(range(SHOWN), subjects, spec, seed)
 
 
 def protocols(head: TemporalHead, windows: torch.Tensor, footage: Footage, seed: int) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def write_report(
         path: HTML file.
         optic: the finished lens.
         camera: with that lens.
-        people: unseen ones.
+        people: whom it shows.
         metrics: contents of ``metrics.json``.
         history: one record a step of the lens stage.
         config: what it was made from.
@@ -66,7 +66,7 @@ def write_report(
     )
     report.section("A face").image(
         face_sheet(people, [None, camera]),
-        "Unseen people: the scene above, what the sensor delivers below.",
+        "Simulated subjects: the scene above, what the sensor delivers below.",
         "Rows of faces, sharp above and blurred below.",
     )
     report.section("What can still be read").table(

@@ -7,6 +7,7 @@ import torch
 from opticaldr.errors import Refusal
 from opticaldr.models.optics import preset
 from opticaldr.models.training.config import DataConfig, DesignConfig, SubjectsConfig
+from opticaldr.models.training.design import SHOWN, shown_people
 from opticaldr.models.training.footage import gather
 from tests.data import miniatures
 
@@ -105,3 +106,10 @@ def test_every_process_sees_the_same_simulated_people_in_disjoint_splits():
     assert not names[0] & names[1] | names[1] & names[2] | names[0] & names[2]
     assert footage.clips is footage.pictures
     assert np.isfinite(footage.clips["validate"].score.numpy()).all()
+
+
+def test_a_design_that_learned_on_real_people_shows_simulated_ones():
+    spec, unseen = preset("clinic"), object()
+    assert shown_people(config(), spec, unseen, 0) is unseen  # simulated anyway
+    shown = shown_people(config(pictures=("celeba:/data/CelebA",)), spec, unseen, 0)
+    assert len(shown) == SHOWN
