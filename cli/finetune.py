@@ -60,6 +60,7 @@ def finetune(
             "closure": {
                 what: "no gap" if closed is None else closed for what, closed in metrics["closure"].items()
             },
+            "best_step": metrics["best_step"],
             "factor_error_unlabelled": metrics["unlabelled"]["factor_error"],
             "recogniser_auc": {name: metrics["privacy"][f"{name}_auc"] for name in ("design", "built")},
             "report": made.file("report.html"),

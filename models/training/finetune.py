@@ -40,6 +40,10 @@ STOPPING_PEOPLE = 1_500_000
 """First number of those that they are stopped by. On people that the design has met its networks look finished."""
 
 
+STATES = 4
+"""How often networks are judged: as designed, before, with aligned statistics, after."""
+
+
 def finetune(
     design: Artefact,
     calibration: Artefact,
@@ -109,16 +113,28 @@ def finetune(
         bench = MeasuredCamera.of(measured, calibration)
         adapter = Adapter(config, train, held_out, bench, places, work, seed, progress)
         built, seen_test = bench.known(), places.fixed(test, seed)
+        progress("PSFs of the design", 0, 1)
         ideal = designed_camera(designed.height, designed.spec, subjects.depths, made_with.lens.psf)
+        progress("PSFs of the design", 1, 1)
 
         constant = float(train.score.median())
-        design_error = errors(network, head, scale, test, ideal, constant, seed)
-        before = errors(network, head, scale, seen_test, built, constant, seed)
+        judged = 0
+
+        def judge(frame_network: Compact, people: Pool, camera: Camera) -> dict[str, Any]:
+            nonlocal judged
+            progress("judge networks", judged, STATES)
+            found = errors(frame_network, head, scale, people, camera, constant, seed)
+            judged += 1
+            progress("judge networks", judged, STATES)
+            return found
+
+        design_error = judge(network, test, ideal)
+        before = judge(network, seen_test, built)
         aligned = copy.deepcopy(network)
         align_statistics(aligned, adapter.unlabelled())
-        unlabelled = errors(aligned, head, scale, seen_test, built, constant, seed)
+        unlabelled = judge(aligned, seen_test, built)
         best = {"network": adapter.network(network, scale), "head": adapter.head(head, network)}
-        after = errors(network, head, scale, seen_test, built, constant, seed)
+        after = judge(network, seen_test, built)
         privacy = {
             name: read_out(
                 glimpses(known),

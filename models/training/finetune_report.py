@@ -48,6 +48,11 @@ def write_report(
     report.section("Error").table(["", *titles], rows)
     report.text(_sentence("factor error", metrics["closure"]["factors"]))
     report.text(_sentence("BDI-II error", metrics["closure"]["score"]))
+    if not any(metrics["best_step"].values()):
+        report.text(
+            "Nothing that was tried lowered the loss on the people that stop the adaptation, so the head holds the "
+            "design's own weights."
+        )
     blind, privacy = metrics["unlabelled"], metrics["privacy"]
     report.text(
         "With nothing but normalisation aligned to unlabelled captured frames: factor error "
