@@ -12,6 +12,7 @@ import sys
 import time
 from contextlib import contextmanager
 from ipaddress import ip_address
+from types import SimpleNamespace
 
 import pytest
 from cryptography import x509
@@ -218,3 +219,17 @@ def test_tls_files_that_do_not_work_are_named(tmp_path):
     with pytest.raises(Refusal, match=r"there is no .*gone\.key"):
         server_context(tmp_path / "a.pem", tmp_path / "gone.key")
     server_context(tmp_path / "a.pem", tmp_path / "a.key")
+
+
+def test_a_refusal_that_was_mended_is_not_told_again():
+    sink = MqttBroker("127.0.0.1", free_port(), "clinic", "camera")
+    try:
+        client = SimpleNamespace(publish=lambda *about, **how: None)
+        sink._connected(client, None, None, SimpleNamespace(is_failure=True), None)
+        sink._disconnected(client, None, None, None, None)
+        assert "refuses us" in sink._trouble
+        sink._connected(client, None, None, SimpleNamespace(is_failure=False), None)
+        sink._disconnected(client, None, None, None, None)
+        assert sink._trouble == "the connection was lost"
+    finally:
+        sink.close()
