@@ -130,7 +130,7 @@ class JointConfig(_Config):
 
 
 class DesignConfig(_Config):
-    """`opticaldr design`. The defaults take about two minutes on two cores."""
+    """`opticaldr design`: how a lens and its networks are learned. The defaults take some five minutes on two cores."""
 
     preset: str = "clinic"
     network: Literal["compact", "sanet"] = "compact"

@@ -142,7 +142,7 @@ def test_the_guard_gives_a_sharp_lens_a_stop_band_that_the_interlock_can_use():
     spec = preset("clinic")
     lens = Lens(spec, range(4, 29), (0.65,), 41, 1.0, torch.Generator().manual_seed(0))
     optimiser = torch.optim.Adam(lens.parameters(), 0.1, betas=(0.8, 0.95))
-    for _ in range(200):
+    for _ in range(600):  # how many it takes depends on the processor's rounding
         passed = stop_band_transfer(lens.psf(0), 0.15)
         if passed < 2e-3:
             break
@@ -150,6 +150,7 @@ def test_the_guard_gives_a_sharp_lens_a_stop_band_that_the_interlock_can_use():
         torch.log(passed / 2e-3).backward()
         optimiser.step()
         lens.limit()
+    assert passed < 2e-3
     wave = psf_bank(lens.height().astype(np.float32), spec, (0.65,), shape=(41, 41))
     assert stop_band_transfer(torch.as_tensor(wave), 0.15) < 3e-3
     assert 0 < derive_interlock(wave, spec.sensor).ceiling < 0.1
