@@ -34,8 +34,8 @@ def fourier_power(pupil: Array, k: float, s: tuple[Floats, Floats], u: tuple[Flo
     even = _from_left(cos_y, even)
     odd = _from_left(sin_y, odd)
     (even_even, even_odd), (odd_even, odd_odd) = _fold(even, 2), _fold(odd, 2)
-    cc, ss = even_even @ cos_x.T, odd_odd @ sin_x.T
-    cs, sc = even_odd @ sin_x.T, odd_even @ cos_x.T
+    cc, ss = _from_right(even_even, cos_x.T), _from_right(odd_odd, sin_x.T)
+    cs, sc = _from_right(even_odd, sin_x.T), _from_right(odd_even, cos_x.T)
     # U(σ_y u_y, σ_x u_x) = cc − σ_y σ_x ss + i(σ_x cs + σ_y sc) for the signs σ of the four quadrants.
     along, across = cc - ss, cc + ss
     plus, minus = cs + sc, cs - sc
@@ -71,6 +71,12 @@ def _from_left(matrix: Array, planes: Array) -> Array:
     """matrix [u, s] @ planes [s, plane, x], both planes in one product."""
     rows, count, columns = planes.shape
     return (matrix @ planes.reshape(rows, count * columns)).reshape(matrix.shape[0], count, columns)
+
+
+def _from_right(planes: Array, matrix: Array) -> Array:
+    """planes [y, plane, s] @ matrix [s, u] in one product, where NumPy would make one for each y."""
+    rows, count, columns = planes.shape
+    return (planes.reshape(rows * count, columns) @ matrix).reshape(rows, count, matrix.shape[1])
 
 
 def _half(axis: Floats) -> tuple[float, ...]:
