@@ -21,7 +21,7 @@ demo: setup
 	$(BIN)/opticaldr demo
 
 # Tests run side by side, a core each; one thread of BLAS each, so that they do not fight for the cores.
-PYTEST = OMP_NUM_THREADS=1 $(1)/python -m pytest -n auto --maxprocesses 8
+PYTEST = OMP_NUM_THREADS=1 $(1)/python -m pytest -n auto --maxprocesses 8 --dist loadgroup
 
 test: setup
 	$(call PYTEST,$(BIN))

@@ -19,6 +19,7 @@ DEPTHS = tuple(1 / np.linspace(1 / 0.4, 1 / 1.2, 5))
 HELD_OUT = (1, 3)
 BUILDS = 24
 READ_NOISE = 2.4
+pytestmark = pytest.mark.xdist_group("hidden builds")  # one process draws and fits them, for all of these
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def outcomes(request, quick) -> tuple[float, list[Outcome]]:
 
 def show(record_property, decibel: float, **figures: float) -> None:
     for name, value in figures.items():
-        record_property(f"{name} at {decibel:g} dB", value)
+        record_property(f"{name} at {decibel:g} dB", float(value))
         print(f"{name} at {decibel:g} dB: {value:.4g}")
 
 
