@@ -22,5 +22,5 @@ done
 set -- $tried
 .venv/bin/python -m cyclonedx_py environment --pyproject pyproject.toml --output-reproducible \
     --output-file "dist/opticaldr-$version.cdx.json" "build/release/$1/bin/python"
-(cd dist && sha256sum ./*"$version"* >SHA256SUMS)
+(cd dist && sha256sum "opticaldr-$version-py3-none-any.whl" "opticaldr-$version.cdx.json" "opticaldr_${version/.dev/\~dev}_"*.deb >SHA256SUMS)
 echo "tried with:$tried"; ls -l dist
