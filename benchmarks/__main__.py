@@ -72,7 +72,7 @@ def run(rooms: list[str]) -> None:
     kept = [HERE / "results" / f"{room}.json" for room in ROOMS]
     results = [json.loads(path.read_text(encoding="utf-8")) for path in kept if path.exists()]
     proofs = (HERE / "proofs.md").read_text(encoding="utf-8")
-    (HERE / "RESULTS.md").write_text(page(results) + proofs, encoding="utf-8")
+    (HERE / "RESULTS.md").write_text(page(results) + "\n" + proofs, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Proving privacy: what an evaluation costs, and embedding beside the bare runtime."""
+"""Measuring privacy: what an evaluation costs, and embedding beside the bare runtime."""
 
 import os
 import resource

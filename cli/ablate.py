@@ -18,7 +18,9 @@ CLIPS = (100, 60)
 
 
 def ablate(
-    subject: Annotated[Path, typer.Argument(help="Folder of a design, calibration, head or bundle.")],
+    subject: Annotated[
+        Path, typer.Argument(metavar="ARTEFACT", help="Folder of a design, calibration, head or bundle.")
+    ],
     out: Annotated[
         Path | None, typer.Option("--out", help="Also write the result as JSON here.", show_default=False)
     ] = None,

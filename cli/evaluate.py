@@ -20,7 +20,9 @@ class Budget(StrEnum):
 def evaluate(
     subject: Annotated[
         Path | None,
-        typer.Argument(help="Folder of a design, calibration, head or bundle.", show_default=False),
+        typer.Argument(
+            metavar="ARTEFACT", help="Folder of a design, calibration, head or bundle.", show_default=False
+        ),
     ] = None,
     out: Out = None,
     faces: Faces = None,
@@ -55,7 +57,7 @@ def evaluate(
     controls (then nothing is proven), or, with --stage, if the simulated subjects are not a fair stage.
     """
     if stage == (subject is not None):
-        raise typer.BadParameter("give the folder of an artefact, or --stage", param_hint="SUBJECT")
+        raise typer.BadParameter("give the folder of an artefact, or --stage", param_hint="ARTEFACT")
     from opticaldr.artefacts import open_artefact
     from opticaldr.cli.console import progress_bar, tell
 

@@ -38,7 +38,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    help="A camera that cannot record who you are: design its lens, have it made, calibrate it, adapt the "
+    help="A camera with a learned lens, that keeps no faces: design the lens, have it made, calibrate it, adapt the "
     "network to it, run it. Start with: opticaldr demo",
 )
 

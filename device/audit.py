@@ -43,7 +43,7 @@ from opticaldr.device.owner import require_owner
 from opticaldr.errors import Refusal
 
 FULL = 4 * 2**20
-"""Bytes after which a file is followed by the next: six days of one estimate a minute."""
+"""Bytes after which a file is followed by the next: five to six days of one estimate a minute."""
 
 
 @dataclass

@@ -5,7 +5,7 @@
  hash>"}
 
 audit.ndjson                    the first file
-audit.000000006153.ndjson       the next one, named by its first entry: of kind "continued", it holds how many
+audit.000000008128.ndjson       the next one, named by its first entry: of kind "continued", it holds how many
                                 bytes and entries of each kind came before, and is chained like every other
 """
 

@@ -40,8 +40,7 @@ class Kind(IntEnum):
 
 
 class Event(IntEnum):
-    """What happened. All but OPTICS_IN_DOUBT end eye; starting it again is the deliberate act that re-arms
-    it."""
+    """What happened. All but OPTICS_IN_DOUBT end eye; `perseverance` says which need somebody to arm it again."""
 
     NONE = 0
     OPTICS_NOT_IN_PLACE = 1

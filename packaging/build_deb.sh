@@ -40,7 +40,7 @@ Depends: python3 (>= $minor), python3 (<< $next), systemd, libc6
 Suggests: python3-picamera2
 Section: science
 Priority: optional
-Description: camera that cannot record who you are
+Description: camera with a learned lens, that keeps no pictures
  Estimates from a learned lens, run in a sealed process. Research use only: not a diagnosis, not triage.
 CONTROL
 dpkg-deb --root-owner-group -Zgzip -z1 --build "$root" "dist/opticaldr_${version}_$(dpkg --print-architecture).deb"

@@ -1,4 +1,4 @@
-"""Proving privacy: attackers that learn, recognisers, controls, intervals over people; the worst case is the
+"""Measuring privacy: attackers that learn, recognisers, controls, intervals over people; the worst case is the
 headline."""
 
 from opticaldr.models.evaluation.evaluation import evaluate
