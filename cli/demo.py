@@ -52,7 +52,7 @@ def demo(
         raise Refusal("--recogniser has no photographs to attack, --faces is missing", "give both")
     with progress_bar() as progress:
         if faces is not None:  # refused now rather than minutes later
-            require_usable(faces, recogniser, progress)
+            require_usable(faces, recogniser, seed, progress)
         steps = take_steps(out, seed, progress, faces=faces, recogniser=recogniser)
         run = run_bundle(out, steps["bundle"], seed)
         tell_story(out / "report.html", steps, run, faces=faces, seed=seed)
@@ -70,7 +70,7 @@ def demo(
     )
 
 
-def require_usable(faces: Path, recogniser: Path | None, progress: "Progress") -> None:
+def require_usable(faces: Path, recogniser: Path | None, seed: int, progress: "Progress") -> None:
     """Refuse photographs or a recogniser that cannot be used."""
     from opticaldr.models.data import list_people, read_photograph
     from opticaldr.models.evaluation.populations import photographed_ground
@@ -79,7 +79,7 @@ def require_usable(faces: Path, recogniser: Path | None, progress: "Progress") -
     spec = preset("clinic")
     if recogniser is not None:
         depths = (spec.scene.near, spec.scene.far)
-        photographed_ground(spec, depths, "quick", faces, recogniser, seed=0, progress=progress)
+        photographed_ground(spec, depths, "quick", faces, recogniser, seed=seed, progress=progress)
     for paths in list_people(faces).values():
         read_photograph(paths[0])
 

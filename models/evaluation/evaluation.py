@@ -19,6 +19,7 @@ from opticaldr.models.evaluation.populations import (
 from opticaldr.models.evaluation.report import write_report
 from opticaldr.models.evaluation.study import Row, Study
 from opticaldr.models.evaluation.subject import Subject, read_subject, seats
+from opticaldr.models.evaluation.verdict import judge_protection
 from opticaldr.models.evaluation.verification import as_json
 
 JUDGED_ON = 30
@@ -97,8 +98,10 @@ def summary(studies: list[Study], optics: Subject, judged: Judged | None, budget
     study = max(studies, key=lambda study: study.worst().auc.value)
     worst = study.worst()
     faults = [f"{study.population}: {fault}" for study in studies for fault in study.faults]
+    passed, why = judge_protection((row.auc for one in studies for row in one.of(one.subject)), faults)
     return {
         "headline": {"population": study.population, **_row(worst)},
+        "verdict": {"passed": passed, "why": why},
         "valid": not faults,
         "faults": faults,
         "budget": budget,

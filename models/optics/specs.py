@@ -11,17 +11,30 @@ from typing import Annotated, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from opticaldr.errors import Refusal
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-Length = Annotated[float, Field(gt=0, le=1)]
-"""Of a part of the camera, in metres: 6 would be a lens that was given in millimetres."""
-Wavelength = Annotated[float, Field(ge=100e-9, le=100e-6)]
-PixelPitch = Annotated[float, Field(gt=0, le=1e-3)]
+
+
+def _metres(shortest: float, longest: float) -> AfterValidator:
+    """Lengths outside are in other units, such as 6 for a lens of 6 mm."""
+
+    def within(value: float) -> float:
+        if not shortest < value <= longest:
+            raise ValueError(f"{value:g} is not between {shortest:g} and {longest:g} (lengths are metres)")
+        return value
+
+    return AfterValidator(within)
+
+
+Length = Annotated[float, _metres(0, 1)]
+"""Of a part of the camera."""
+Wavelength = Annotated[float, _metres(100e-9, 100e-6)]
+PixelPitch = Annotated[float, _metres(0, 1e-3)]
 Normalisation = Literal["noll", "unit-amplitude"]
 
 COLOURS = ("red", "green", "blue")
@@ -318,8 +331,8 @@ def _parse(text: str, source: str) -> OpticsSpec:
         first = min(error.errors(), key=lambda mistake: mistake["type"] != "extra_forbidden")
         field = ".".join(str(part) for part in first["loc"])
         what = first["msg"].removeprefix("Value error, ")
-        remedy = "mend this field"
         if first["type"] in ("less_than_equal", "greater_than_equal"):
             what += f", not {first['input']}"
-            remedy += " (lengths are metres)"
-        raise Refusal(f"{source}: {field}: {what}" if field else f"{source}: {what}", remedy) from None
+        raise Refusal(
+            f"{source}: {field}: {what}" if field else f"{source}: {what}", "mend this field"
+        ) from None

@@ -20,7 +20,6 @@ from opticaldr.models.evaluation.evaluation import evaluate
 from opticaldr.models.evaluation.faces import Faces, check_disjoint, check_repeated
 from opticaldr.models.evaluation.metrics import Interval
 from opticaldr.models.evaluation.populations import simulated_study
-from opticaldr.models.evaluation.report import judge_protection
 from opticaldr.models.evaluation.retraining import Schedule
 from opticaldr.models.evaluation.subject import Subject, read_subject
 from opticaldr.models.evaluation.views import PsfView, half_energy_width, mean_width, sharp
@@ -318,18 +317,3 @@ def test_a_sharp_lens_and_a_constant_frame_come_out_at_the_two_ends(spec, monkey
     constant = simulated_study(Subject(spec, (0.6,), Dark("design", flat), False), "quick", seed=2)
     assert all(row.auc.low < 0.5 < row.auc.high or row.auc.value < 0.6 for row in constant.of("design"))
     assert half_energy_width(flat[0, 0]) > 0
-
-
-@pytest.mark.parametrize(
-    ("auc", "passes", "words"),
-    [
-        ([0.99, 0.98, 1.0], False, "recognise people"),
-        ([0.74, 0.68, 0.80], False, "not sure"),
-        ([0.60, 0.55, 0.65], True, "no proof"),
-    ],
-    ids=["recognised", "undecided", "below"],
-)
-def test_the_page_never_calls_a_lens_passed_through_which_people_may_be_recognised(auc, passes, words):
-    passed, sentence = judge_protection(auc)
-    assert passed == passes
-    assert words in sentence
