@@ -114,7 +114,7 @@ def test_nothing_is_said_of_metres_where_there_are_none(tmp_path):
     path.write_text(CLINIC.read_text().replace("bits = 10", "bits = 99"))
     with pytest.raises(Refusal, match=r"sensor\.bits: .* 16, not 99") as refused:
         load_spec(path)
-    assert "metres" not in str(refused.value)
+    assert "lengths are metres" not in str(refused.value)
 
 
 def test_toml_that_is_none_is_refused_with_its_line(tmp_path):
