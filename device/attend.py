@@ -55,10 +55,10 @@ def attend(
     seconds: float | None,
     on_entry: Callable[[Mapping[str, Any]], None],
 ) -> Session:
-    """Listen to one eye after another until the run is over; returns the last session.
+    """Listen to one eye after another until the run is over; returns their sessions as one.
 
-    It holds the estimates of all of them. After a trip, a failure or a suspicion the shutter stays closed until
-    somebody wants it open again. The other arguments are those of `opticaldr.device.voice.listen`.
+    After a trip, a failure or a suspicion the shutter stays closed until somebody wants it open again. The other
+    arguments are those of `opticaldr.device.voice.listen`.
     """
     session = Session(exit_code=OK)
     with StopSign((signal.SIGINT, signal.SIGTERM)) as sign:
@@ -78,12 +78,13 @@ def attend(
                     wanted=lambda: shutter.wanted,
                     on_entry=on_entry,
                 )
-                session = found.after(session)
             except Refusal as refusal:
+                session.not_started = str(refusal)
                 shutter.ask(opened=False)
                 status.closed(str(refusal))
                 continue
-            if session.stopped or (shutter.wanted and session.exit_code == OK and not session.suspicion):
+            session = found.after(session)
+            if found.stopped or (shutter.wanted and found.exit_code == OK and not found.suspicion):
                 break
             shutter.ask(opened=False)
     return session

@@ -81,8 +81,8 @@ class AuditLog:
         size: bytes of all files that are safe on the disk; whoever reads them meanwhile must not read further.
 
     Raises:
-        Refusal: on entering: another process writes to it, it belongs to another key, or root opens another
-            user's.
+        Refusal: on entering: another process writes to it, it belongs to another key, or root opens or would make
+            it where another user is at home.
         AuditFailure: on entering: it does not verify.
     """
 
@@ -98,8 +98,7 @@ class AuditLog:
         self._stream: FileIO | None = None
 
     def __enter__(self) -> Self:
-        if self.path.exists():
-            require_owner(self.path)
+        require_owner(self.path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._folder = os.open(self.path.parent, os.O_RDONLY)
         try:

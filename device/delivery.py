@@ -114,6 +114,7 @@ class Delivery:
         cursor: how far it has got.
         delivered: entries that the sink has taken since the start.
         trouble: why it does not get on; empty if it does.
+        place_trouble: why its place cannot be kept; empty if it can.
     """
 
     def __init__(
@@ -131,6 +132,8 @@ class Delivery:
         self.cursor = Cursor.of(sink.name, folder)
         self.delivered = 0
         self.trouble = ""
+        self.place_trouble = ""
+        self._why_dead = next(reversed(self.cursor.dead.values()), "")
         self._settled = self._settle()
         self._pause = FIRST_PAUSE
         self._not_before = clock()
@@ -142,14 +145,13 @@ class Delivery:
 
     def progress(self) -> dict[str, Any]:
         """How far it has got, for people and for JSON; ``why_dead`` is why the latest was set aside."""
-        dead = self.cursor.dead
         return {
             "name": self.name,
             "waiting": self.waiting,
             "delivered": self.delivered,
-            "dead": len(dead),
-            "why_dead": next(reversed(dead.values()), ""),
-            "trouble": self.trouble,
+            "dead": len(self.cursor.dead),
+            "why_dead": self._why_dead,
+            "trouble": self.trouble or self.place_trouble,
         }
 
     def pump(self, *, patient: bool = True) -> int:
@@ -191,12 +193,14 @@ class Delivery:
                 self._settled += 1
             self.cursor.acknowledged = end
             if number % _KEEP_EVERY == _KEEP_EVERY - 1:
-                self.cursor.write()
+                self._keep_place()
 
     def _set_aside(self, entry: Entry, why: str) -> None:
         if why not in self.cursor.dead.values():
             sys.stderr.write(f"opticaldr: {self.name}: refuses entry {entry['index']} for good: {why}\n")
-        self.cursor.dead[str(entry["index"])] = why
+        index = str(entry["index"])
+        self.cursor.dead.pop(index, None)  # so that the latest is the last, in the cursor's file too
+        self.cursor.dead[index] = self._why_dead = why
 
     def _wait_after(self, failure: Exception) -> None:
         trouble = (str(failure) or type(failure).__name__)[:_LONGEST_REASON]
@@ -209,8 +213,12 @@ class Delivery:
     def _keep_place(self) -> None:
         try:
             self.cursor.write()
-        except OSError as failure:  # at worst, entries are sent again
-            self.trouble = f"its place cannot be kept: {failure.strerror}"
+            self.place_trouble = ""
+        except OSError as failure:
+            trouble = f"its place cannot be kept: {failure.strerror}"
+            if trouble != self.place_trouble:
+                sys.stderr.write(f"opticaldr: {self.name}: {trouble}; after a restart, some come again\n")
+            self.place_trouble = trouble
 
     def _settle(self) -> int:
         """Entries before the cursor's place; the cursor goes to the beginning if that is not the end of an

@@ -18,15 +18,13 @@ def require_owner(path: Path) -> None:
     if os.geteuid() != 0:
         return
     nearest = next(place for place in (path, *path.absolute().parents) if place.exists())
-    owner = nearest.stat().st_uid
-    if owner != 0:
-        raise Refusal(
-            f"{nearest} belongs to {_name(owner)}", f"put sudo -u {_name(owner)} before the command"
-        )
-
-
-def _name(user: int) -> str:
+    about = nearest.stat()
+    if about.st_uid == 0:
+        return
     try:
-        return pwd.getpwuid(user).pw_name
-    except KeyError:
-        return f"#{user}"
+        name = pwd.getpwuid(about.st_uid).pw_name
+        become = f"sudo -u {name}"
+    except KeyError:  # sudo knows no user without a name
+        name = f"user {about.st_uid}"
+        become = f"setpriv --reuid={about.st_uid} --regid={about.st_gid} --clear-groups"
+    raise Refusal(f"{nearest} belongs to {name}", f"put {become} before the command")

@@ -37,9 +37,9 @@ def persevere(
     wanted: Callable[[], bool] = lambda: True,
     on_entry: Callable[[Mapping[str, Any]], None] = lambda entry: None,
 ) -> Session:
-    """`listen`, and again when camera or board fell silent or eye hung, waiting for them; returns the last session.
+    """`listen`, and again when camera or board fell silent or eye hung, waiting for them; returns the sessions as one.
 
-    It holds the estimates of all of them. The arguments are those of `opticaldr.device.voice.listen`.
+    The arguments are those of `opticaldr.device.voice.listen`.
     """
 
     def alive() -> bool:

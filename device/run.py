@@ -20,6 +20,7 @@ from opticaldr.device.delivery import Couriers, Delivery
 from opticaldr.device.hearing import name_of
 from opticaldr.device.ndjson import NdjsonFile
 from opticaldr.device.orders import OK, TRIPPED, Orders
+from opticaldr.device.owner import require_owner
 from opticaldr.device.perseverance import persevere, require_armed
 from opticaldr.device.records import Event
 from opticaldr.device.settings import Settings, read_settings
@@ -63,12 +64,13 @@ def run(
         on_entry: called with each entry of the audit log as it is made.
 
     Returns:
-        A summary; ``passed`` is False if the optics were not in place, eye failed or was stopped on
-        suspicion, or something could not be logged.
+        A summary; ``passed`` is False if the optics were not in place, eye could not start, failed or was
+        stopped on suspicion, or something could not be logged.
 
     Raises:
-        Refusal: the bundle, the source or the folder is not usable, the interlock closed in an earlier run of the
-            folder and was not armed again, or eye could not protect itself.
+        Refusal: the bundle, the source or the folder is not usable, the folder is another user's and this one is
+            root, the interlock closed in an earlier run of the folder and was not armed again, or eye could not
+            protect itself.
     """
     clinic = read_settings(settings) if settings is not None else Settings()
     signer = load_public_key(trust) if trust is not None else _named_signer(bundle)
@@ -87,6 +89,7 @@ def run(
         development=development,
     )
     folder = out if out is not None else Path("runs") / f"run-{secrets.token_hex(4)}"
+    require_owner(folder)
     require_armed(folder / LOG)
     key = _device_key(folder / KEY)
     with AuditLog(folder / LOG, key) as log:
@@ -103,13 +106,14 @@ def run(
                     clinic.page, status, orders, about=about, seconds=seconds, on_entry=on_entry
                 )
         return {
-            "passed": _passed(session),
+            "passed": _passed(session) and not log.lost,
             "bundle": artefact.id,
             "signer": {"key": public_hex(signer), "trusted": trust is not None},
             "rig": rig,
             "window_frames": spec.window.frames,
             "development": development,
             **_summary(session, interval),
+            "not_logged": log.lost,
             "audit": {"log": str(log.path), "entries": log.entries, "head": log.head},
             "delivery": [delivery.progress() for delivery in deliveries],
             "estimates_file": str(folder / ESTIMATES),
@@ -126,15 +130,15 @@ def _calibrated(bundle: Artefact) -> datetime | None:
 def _passed(session: Session) -> bool:
     never_looked = session.records == 0  # nobody opened the shutter
     ended_well = session.exit_code == OK and (session.farewell is not None or never_looked)
-    return ended_well and not session.suspicion and not session.lost
+    return ended_well and not (session.not_started or session.suspicion)
 
 
 def _summary(session: Session, interval: float) -> dict[str, Any]:
     last = session.farewell
     hourly = bits_per_hour(interval)
     return {
-        "frames": last.frames if last else None,
-        "dropped": last.dropped if last else None,
+        "frames": session.frames if last else None,
+        "dropped": session.dropped if last else None,
         "estimates": list(session.estimates),
         "estimated": session.estimated,
         "latency_ms": {"p50": last.latency * 1e3, "p99": last.latency_p99 * 1e3} if last else None,
@@ -151,9 +155,9 @@ def _summary(session: Session, interval: float) -> dict[str, Any]:
             "exit_code": session.exit_code,
             "said_farewell": last is not None,
             "bad_records": session.refused,
+            "not_started": session.not_started or None,
             "suspicion": session.suspicion or None,
         },
-        "not_logged": session.lost,
     }
 
 

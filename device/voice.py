@@ -16,7 +16,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from opticaldr.device.audit import AuditLog
@@ -50,14 +50,17 @@ class Session:
 
     Attributes:
         records: how many were accepted.
-        refused: how many were not, and `lost` those that could not be logged because the disk was full.
+        refused: how many were not.
+        lost: entries that could not be logged because the disk was full.
         protections: what eye has proven.
         estimates: bodies of the latest estimates that were logged.
         estimated: how many were logged.
         event: the last event.
         farewell: eye's last record; None if it ended without.
+        frames, dropped: what eye told in its farewell.
         exit_code: eye's; negative for a signal.
         suspicion: why eye was stopped, if it was.
+        not_started: why eye could not start, if it could not.
         stopped: whether the whole run was told to end.
     """
 
@@ -69,15 +72,31 @@ class Session:
     estimated: int = 0
     event: Event = Event.NONE
     farewell: Record | None = None
+    frames: int = 0
+    dropped: int = 0
     exit_code: int | None = None
     suspicion: str = ""
+    not_started: str = ""
     stopped: bool = False
 
     def after(self, earlier: Session) -> Session:
-        """This session, which holds what was estimated in an earlier one, too."""
-        self.estimates = deque([*earlier.estimates, *self.estimates], MOST_ESTIMATES)
-        self.estimated += earlier.estimated
-        return self
+        """Both as one: what can be counted is added up, the first suspicion stays, and for the rest the later counts.
+
+        A session that ended before eye said anything changes nothing of that rest.
+        """
+        said = self if self.records else earlier
+        return replace(
+            said,
+            records=earlier.records + self.records,
+            refused=earlier.refused + self.refused,
+            lost=earlier.lost + self.lost,
+            estimates=deque([*earlier.estimates, *self.estimates], MOST_ESTIMATES),
+            estimated=earlier.estimated + self.estimated,
+            frames=earlier.frames + self.frames,
+            dropped=earlier.dropped + self.dropped,
+            suspicion=earlier.suspicion or self.suspicion,
+            stopped=self.stopped,
+        )
 
 
 def listen(
@@ -182,7 +201,7 @@ def _hear(
     elif record.kind is Kind.EVENT:
         session.event = record.event
     elif record.kind is Kind.FAREWELL:
-        session.farewell = record
+        session.farewell, session.frames, session.dropped = record, record.frames, record.dropped
 
 
 def _started(orders: Orders, token: bytes) -> dict[str, Any]:

@@ -122,7 +122,8 @@ def test_a_sink_in_trouble_is_told_whole_on_a_phone(browser, status):
         "https://fhir.clinic.example/a/rather/long/base/r4: its certificate is not trusted (unable to verify)"
     )
     file = status.deliveries[0]
-    file.trouble, file.cursor.dead = away, {"3": "422 the subject is not known here"}
+    file._set_aside({"index": 3}, "422 the subject is not known here")
+    file.trouble = away
     with visit(browser, status, size=PHONE) as (tab, _):
         told = tab.locator("#deliveries")
         playwright.expect(told).to_contain_text(away)

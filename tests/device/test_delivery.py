@@ -172,7 +172,32 @@ def test_a_full_disk_under_the_cursor_stops_nothing(log, tmp_path, monkeypatch):
     delivery = Delivery(log, clinic, tmp_path, clock=Clock())
     monkeypatch.setattr(Cursor, "write", lambda self: (_ for _ in ()).throw(OSError(28, "no space left")))
     assert delivery.pump() == 1
-    assert "no space left" in delivery.trouble
+    assert "no space left" in delivery.progress()["trouble"]
+
+
+def test_a_place_that_cannot_be_kept_is_said_once_and_is_no_trouble_of_the_sink(
+    log, tmp_path, monkeypatch, capsys
+):
+    clinic = Clinic()
+    delivery = Delivery(log, clinic, tmp_path, clock=Clock())
+    write = Cursor.write
+    monkeypatch.setattr(Cursor, "write", lambda self: (_ for _ in ()).throw(OSError(30, "read-only")))
+    for _ in range(3):
+        log.append("estimate", {})
+        delivery.pump()
+    for _ in range(250):  # a backlog, within which the place is kept, too
+        log.append("hello", {})
+    delivery.pump()
+    assert capsys.readouterr().err.splitlines() == [
+        "opticaldr: clinic: its place cannot be kept: read-only; after a restart, some come again"
+    ]
+    assert clinic.taken == [1, 2, 3]
+    assert delivery.cursor.acknowledged == log.size
+    monkeypatch.setattr(Cursor, "write", write)
+    log.append("estimate", {})
+    delivery.pump()
+    assert delivery.progress()["trouble"] == ""
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.proves("VOICE-1")
@@ -286,6 +311,40 @@ def test_a_refused_entry_is_set_aside_and_does_not_block_the_next(log, tmp_path,
         "name": "clinic", "waiting": 0, "delivered": 0, "dead": 1, "why_dead": "422", "trouble": "",
     }  # fmt: skip
     assert capsys.readouterr().err == "opticaldr: clinic: refuses entry 2 for good: 422\n"
+
+
+def test_why_the_latest_was_set_aside_is_told_after_a_restart_too(log, tmp_path):
+    clinic, why = Clinic(), iter(["422 first", "422 second", "422 now"])
+
+    def refuse(entry):
+        raise Undeliverable(next(why))
+
+    clinic.deliver = refuse
+    for _ in range(2):
+        log.append("estimate", {})
+    delivery = Delivery(log, clinic, tmp_path, clock=Clock())
+    delivery.pump()
+    delivery.cursor.acknowledged = 0  # as if another log had come: the first is refused for a second time
+    clinic.deliver = lambda entry: refuse(entry) if entry["index"] == 1 else None
+    delivery.pump()
+    again = Delivery(log, clinic, tmp_path, clock=Clock())
+    assert delivery.progress()["why_dead"] == again.progress()["why_dead"] == "422 now"
+
+
+def test_progress_can_be_told_while_the_courier_sets_aside(log, tmp_path):
+    class Growing(dict):
+        def __iter__(self):
+            raise RuntimeError("dictionary changed size during iteration")
+
+        keys = values = items = __reversed__ = __iter__
+
+    clinic = Clinic()
+    clinic.refuses = {1}
+    log.append("estimate", {})
+    delivery = Delivery(log, clinic, tmp_path, clock=Clock())
+    delivery.pump()
+    delivery.cursor.dead = Growing(delivery.cursor.dead)
+    assert (delivery.progress()["dead"], delivery.progress()["why_dead"]) == (1, "422")
 
 
 def test_a_lost_cursor_means_repeats_and_the_file_ignores_them(log, tmp_path):

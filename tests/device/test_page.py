@@ -13,6 +13,7 @@ from importlib.resources import files
 from urllib.parse import urlencode
 
 import pytest
+from device_bundle import SIDE, make_bundle
 from device_entries import BODY
 from test_mqtt import free_port, make_certificate, until
 
@@ -263,10 +264,22 @@ def test_what_is_refused_at_start(status, tmp_path):
         PageServer(mixed, status, Shutter(wanted=False))
 
 
-def start(bundle, tmp_path, settings, **options):
+LOSES_AN_ESTIMATE = """
+from opticaldr.device import audit
+write, failures = audit.write_line, iter([OSError(28, "No space left")])
+def write_once_not(stream, line):
+    failure = next(failures, None) if b'"kind":"estimate"' in line else None
+    if failure:
+        raise failure
+    write(stream, line)
+audit.write_line = write_once_not
+"""
+
+
+def start(bundle, tmp_path, settings, before="", **options):
     (tmp_path / "clinic.toml").write_text(settings)
     script = (
-        "import json; from pathlib import Path; from opticaldr.device.run import run\n"
+        f"import json; from pathlib import Path; from opticaldr.device.run import run\n{before}\n"
         f"print(json.dumps(run(Path({str(bundle)!r}), out=Path({str(tmp_path / 'out')!r}), interval=1,"
         f" settings=Path({str(tmp_path / 'clinic.toml')!r}), **{options!r})))"
     )
@@ -313,6 +326,39 @@ def test_a_run_in_which_nobody_opened_the_shutter_ends_well(bundle, tmp_path):
     summary = json.loads(voice.communicate(timeout=30)[0])
     assert summary["passed"]
     assert summary["interlock"] == "not asked"
+
+
+@needs_landlock
+def test_a_run_whose_eye_could_not_start_does_not_pass(tmp_path, key):
+    mode = {"rows": SIDE, "columns": SIDE, "bayer": "BGGR", "bits": 10, "black_level": 60, "binning": 8}
+    other = make_bundle(tmp_path / "other", key, camera=mode | {"white_level": 1023})
+    port = free_port()
+    voice = start(other, tmp_path, f"[page]\nport = {port}\nconsent = false\n")
+    until(lambda: "another mode" in state_of(port).get("why_closed", ""))
+    voice.terminate()
+    summary = json.loads(voice.communicate(timeout=30)[0])
+    assert not summary["passed"]
+    assert "another mode" in summary["eye"]["not_started"]
+    assert summary["interlock"] == "not asked"
+
+
+@needs_landlock
+def test_what_was_lost_in_one_opening_is_told_after_the_next(bundle, tmp_path):
+    port, log = free_port(), tmp_path / "out" / "audit.ndjson"
+    voice = start(bundle, tmp_path, f"[page]\nport = {port}\n", LOSES_AN_ESTIMATE)
+    until(lambda: state_of(port)["shutter"] == "closed")
+    for _ in range(2):
+        press(port, True)
+        until(lambda: state_of(port)["estimate"])
+        press(port, False)
+        until(lambda: state_of(port)["shutter"] == "closed")
+    voice.terminate()
+    summary = json.loads(voice.communicate(timeout=30)[0])
+    assert not summary["passed"]
+    assert summary["not_logged"] == 1
+    ended = [entry["body"] for entry in read_log(log) if entry["kind"] == "ended"]
+    assert [body["lost"] for body in ended] == [1, 0]
+    assert summary["frames"] == sum(e["body"]["frames"] for e in read_log(log) if e["kind"] == "farewell")
 
 
 @pytest.mark.proves("EYE-6")

@@ -16,9 +16,11 @@ from opticaldr.artefacts import load_public_key
 from opticaldr.artefacts.bundle import verify_bundle
 from opticaldr.cli import main
 from opticaldr.device.audit import read_log, verify_log
+from opticaldr.device.confinement import EVERY
 from opticaldr.device.landlock import interface_version
+from opticaldr.device.orders import OK, TRIPPED
 from opticaldr.device.perseverance import rearm
-from opticaldr.device.records import Quality
+from opticaldr.device.records import Event, Quality
 from opticaldr.device.rig import open_rig
 from opticaldr.device.run import run
 from opticaldr.device.voice import MOST_ESTIMATES, Session
@@ -166,6 +168,26 @@ def test_a_real_camera_that_is_not_there_is_refused(bundle, tmp_path):
     rig.write_text('[camera]\ndriver = "opencv"\ndevice = "/dev/video97"\n')
     with pytest.raises(Refusal, match="there is no /dev/video97"):
         run(bundle, out=tmp_path / "out", rig=str(rig))
+
+
+def test_what_went_wrong_earlier_is_not_forgotten():
+    bad = Session(records=9, refused=3, lost=3, frames=20, dropped=2, exit_code=OK, suspicion="bad records")
+    good = Session(records=4, refused=1, lost=1, frames=30, dropped=1, exit_code=OK, suspicion="again")
+    whole = good.after(bad)
+    assert (whole.records, whole.refused, whole.lost) == (13, 4, 4)
+    assert (whole.frames, whole.dropped) == (50, 3)
+    assert whole.suspicion == "bad records"
+    assert good.suspicion == "again"
+
+
+def test_an_opening_in_which_eye_said_nothing_leaves_what_it_said_before():
+    tripped = Session(records=5, exit_code=TRIPPED, event=Event.OPTICS_NOT_IN_PLACE, protections=EVERY)
+    whole = Session(exit_code=-signal.SIGTERM, lost=1, stopped=True).after(tripped)
+    assert (whole.exit_code, whole.event, whole.protections) == (TRIPPED, Event.OPTICS_NOT_IN_PLACE, EVERY)
+    assert (whole.lost, whole.stopped) == (1, True)
+    refused = Session(exit_code=OK, not_started="the camera is in another mode")
+    assert Session(exit_code=OK).after(refused).not_started
+    assert not Session(exit_code=OK, records=3).after(refused).not_started
 
 
 def test_what_is_remembered_for_the_summary_is_bounded():

@@ -2,6 +2,8 @@
 
 import json
 import os
+import pwd
+import re
 import shutil
 import signal
 import socket
@@ -17,6 +19,8 @@ from opticaldr.artefacts import create_key, load_key
 from opticaldr.cli import main
 from opticaldr.device.audit import AuditLog
 from opticaldr.device.landlock import interface_version
+from opticaldr.device.owner import require_owner
+from opticaldr.device.run import run
 from opticaldr.device.update import roll_back, update
 from opticaldr.errors import Refusal
 
@@ -125,15 +129,37 @@ def test_root_leaves_nothing_in_the_services_folder(bundle, tmp_path, maker_key)
     home = tmp_path / "home"
     home.mkdir()
     os.chown(home, 12345, 12345)
-    with pytest.raises(Refusal, match="belongs to #12345; put sudo -u #12345"):
-        update(bundle, home / "bundles", Path(f"{maker_key}.pub"))
-    assert not list(home.iterdir())
     key = load_key(maker_key)
-    with AuditLog(home / "audit.ndjson", key):
+    with pytest.raises(Refusal, match="belongs to user 12345"):
+        update(bundle, home / "bundles", Path(f"{maker_key}.pub"))
+    with pytest.raises(Refusal, match="belongs to user 12345"):
+        run(bundle, out=home / "run", frames=1)
+    with pytest.raises(Refusal, match="belongs to user 12345"), AuditLog(home / "audit.ndjson", key):
         pass
-    os.chown(home / "audit.ndjson", 12345, 12345)
-    with pytest.raises(Refusal, match="belongs to #12345"), AuditLog(home / "audit.ndjson", key):
+    assert not list(home.iterdir())
+    with AuditLog(tmp_path / "audit.ndjson", key):
         pass
+    os.chown(tmp_path / "audit.ndjson", 12345, 12345)
+    with pytest.raises(Refusal, match="belongs to user 12345"), AuditLog(tmp_path / "audit.ndjson", key):
+        pass
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be in somebody else's folder")
+@pytest.mark.parametrize("user", ["nobody", 12345])
+def test_what_root_is_told_to_put_before_the_command_makes_it_the_owners(tmp_path, user):
+    known = pwd.getpwnam(user).pw_uid if isinstance(user, str) else user
+    os.chown(tmp_path, known, 23456)
+    with pytest.raises(Refusal) as refusal:
+        require_owner(tmp_path)
+    become = re.search("; put (.*) before the command$", str(refusal.value))[1]
+    if user == "nobody":
+        assert become == "sudo -u nobody"
+        return
+    assert become == "setpriv --reuid=12345 --regid=23456 --clear-groups"  # sudo knows no user without a name
+    if shutil.which("setpriv") is None:
+        pytest.skip("no setpriv here")
+    done = subprocess.run(f"{become} id -u", shell=True, capture_output=True, text=True, check=True)
+    assert done.stdout == "12345\n"
 
 
 def test_update_is_a_verb(bundle, tmp_path, maker_key, monkeypatch, capsys):
