@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -88,7 +87,8 @@ def calibrate(
     """Measure the built optics of a design on a bench.
 
     Every finished measurement is kept in a work folder at once; started again after an interruption, the
-    session goes on where it stopped. The folder is removed when the calibration is sealed.
+    session goes on where it stopped. When the calibration is sealed they are removed, and the folder if nothing else
+    is in it.
 
     Args:
         design: what was ordered.
@@ -124,8 +124,7 @@ def calibrate(
         )
     identity = {
         "design": design.id,
-        # A fault that was mended leaves the rig's file as it is on a real bench.
-        "rig": rig.model_dump(mode="json", exclude={"faults"}),
+        "rig": rig.model_dump(mode="json"),
         "plan": plan.model_dump(mode="json"),
         "seed": seed,
     }
@@ -153,7 +152,7 @@ def calibrate(
             )
             _write_json(draft.path / "asbuilt.json", _as_built_record(found.as_built))
             write_report(draft.path / "report.html", found)
-        shutil.rmtree(work, ignore_errors=True)
+        session.sealed()
     return draft.sealed()
 
 

@@ -19,7 +19,6 @@ from opticaldr.calibration.hdr import Merged, without_crosstalk
 from opticaldr.calibration.hypothesis import Plate, State, View
 from opticaldr.calibration.linearised import BuiltOptic
 from opticaldr.calibration.rig import Rig
-from opticaldr.calibration.session import Arrays
 from opticaldr.errors import Refusal
 from opticaldr.hardware.mounting import MISMOUNTED
 from opticaldr.models.optics import Optic, OpticsSpec, SensorSpec
@@ -30,6 +29,7 @@ LEAK_LIMIT = 5.0
 ON_AXIS_LIMIT = 0.05
 """Tangent of the angle up to which a spot counts as on axis: 3°, as far as a sensor may sit beside its lens's axis."""
 _BETTER = 0.01  # likeness by which another optic must fit better before it is named
+_TOWARDS = 0.6  # cosine of the build's effect with the way to another optic: poor builds that fit worse have up to 0.56
 _RIVALS = 3  # a fan is nearly its own mirror image: which way it was turned shows only once it is in focus
 _SPACINGS = np.linspace(-60e-6, 60e-6, 7)  # a mask that is a little out of focus is not another mask
 _FRAMES = 4
@@ -44,9 +44,7 @@ class Candidate:
     remedy: str
 
 
-def look(
-    rig: Rig, design: Optic, others: Sequence[Candidate], depth: float, shape: tuple[int, int]
-) -> Arrays:
+def look(rig: Rig, design: Optic, others: Sequence[Candidate], depth: float, shape: tuple[int, int]) -> None:
     """One long dark frame, and the point source at `depth` in a window of `shape` raw pixels, each judged at once.
 
     Args:
@@ -55,10 +53,6 @@ def look(
         others: what else it might be; the design mirrored or turned, and no mask at all, are always tried.
         depth: metres from the pupil.
         shape: rows and columns, square, so that a turned spot fits.
-
-    Returns:
-        `dark`, the median of the dark frame in DN; `lift` [y, x], light of the spot in DN; `corner`, row and column of
-        its first pixel; `depth` reached.
 
     Raises:
         Refusal: the dark is not dark; no spot is seen at full power, or it saturates at the shortest exposure; it lies
@@ -69,10 +63,9 @@ def look(
     level = float(np.median(frame.raw))
     _refuse_leak(level, frame.temperature, design.spec.sensor)
     spot = capture.spot(rig, capture.Plan(exposures=1, frames=_FRAMES), depth, shape)
-    lift, reached = spot["light"][0] - spot["dark"][0], float(spot["depth"])
-    _refuse_off_axis(lift.astype(np.float64), spot["corner"], reached, design.spec)
-    _refuse_other_mask(_green(lift.astype(np.float64), design), reached, design, others)
-    return {"dark": np.array(level), "lift": lift, "corner": spot["corner"], "depth": spot["depth"]}
+    lift, reached = (spot["light"][0] - spot["dark"][0]).astype(np.float64), float(spot["depth"])
+    _refuse_off_axis(lift, spot["corner"], reached, design.spec)
+    refuse_other_mask(_green(lift, design), reached, design, others)
 
 
 def _refuse_leak(level: float, temperature: float, sensor: SensorSpec) -> None:
@@ -112,23 +105,42 @@ def _refuse_off_axis(
     )
 
 
-def _refuse_other_mask(
+def refuse_other_mask(
     measured: NDArray[np.float64], depth: float, design: Optic, others: Sequence[Candidate]
 ) -> None:
-    """Refuse a green PSF [y, x] that resembles another optic better than the design."""
+    """Refuse a green PSF [y, x] that resembles another optic better than the design, by more than a build explains.
+
+    As vectors of unit length (square roots, less their mean) let m be the spot, d the design's and r the rival's: m - d
+    is what the build did. Errors of a build point anywhere, another mask is the way to it, so the cosine between m - d
+    and r - d has to be large, too. It is made of likenesses: (m - d)·(r - d) = m·r - m·d + 1 - d·r. Where a rival is so
+    near to the design that this does not tell, the gates judge later, from more light and every depth.
+
+    Args:
+        measured: the spot, at raw pixels.
+        depth: metres from the pupil.
+        design: what was ordered.
+        others: what else it might be, see `look`.
+
+    Raises:
+        Refusal: it is another optic, which is named.
+    """
     candidates = [*others, *impostors(design)]
-    plates = [Plate.of(candidate.optic) for candidate in candidates]
+    ordered, plates = Plate.of(design), [Plate.of(candidate.optic) for candidate in candidates]
     nearest = np.argsort([-likeness(measured, plate, depth) for plate in plates])[:_RIVALS]
 
-    def best(plate: Plate) -> float:
-        return max(likeness(measured, plate, depth, spacing) for spacing in _SPACINGS)
+    def best(spot: NDArray[np.float64], plate: Plate) -> float:
+        return max(likeness(spot, plate, depth, spacing) for spacing in _SPACINGS)
 
-    own = best(Plate.of(design))
-    alike, closest = max((best(plates[which]), int(which)) for which in nearest)
-    if alike > own + _BETTER:
+    own = best(measured, ordered)
+    alike, closest = max((best(measured, plates[which]), int(which)) for which in nearest)
+    if alike <= own + _BETTER:
+        return
+    apart = 1 - best(green_psf(plates[closest], depth, measured.shape), ordered)
+    if alike - own + apart > 2 * _TOWARDS * np.sqrt((1 - own) * apart):
         rival = candidates[closest]
         raise Refusal(
-            f"wrong mask: the spot resembles {rival.name} (NCC {alike:.2f}) more than this design (NCC {own:.2f})",
+            f"wrong mask: the spot resembles {rival.name} (NCC of square roots {alike:.2f}) more than this design "
+            f"({own:.2f})",
             rival.remedy,
         )
 
@@ -158,10 +170,17 @@ def likeness(measured: NDArray[np.float64], plate: Plate, depth: float, spacing:
     Of their square roots: the bright core, which errors of the build change most, would drown what tells a plate from
     its mirror image.
     """
-    rows, columns = measured.shape
-    built = BuiltOptic(plate, State.nominal(0).nudged("spacing", spacing), (rows, columns), every=2)
-    expected = built.psf(View(depth, (rows, columns)))[GREEN].astype(np.float64)
+    expected = green_psf(plate, depth, measured.shape, spacing)
     return registered_ncc(*(np.sqrt(np.maximum(light, 0)) for light in (measured, expected)))
+
+
+def green_psf(
+    plate: Plate, depth: float, shape: tuple[int, ...], spacing: float = 0.0
+) -> NDArray[np.float64]:
+    """The green PSF [y, x] of a plate without errors, its sensor `spacing` metres off, from every second wavelength."""
+    rows, columns = shape
+    built = BuiltOptic(plate, State.nominal(0).nudged("spacing", spacing), (rows, columns), every=2)
+    return built.psf(View(depth, (rows, columns)))[GREEN].astype(np.float64)
 
 
 def _green(lift: NDArray[np.float64], design: Optic) -> NDArray[np.float64]:

@@ -128,7 +128,8 @@ def agreement_gates(bank: Bank, designed: NDArray[np.floating], pitch: float) ->
             "is this the mask of this design, the right way up, and focused? else have it inspected",
         ),
         Gate(
-            "not a mirror image", float(max(flipped) - upright), "at most", 0.01, "NCC more than as designed",
+            "not a mirror image", float(max(flipped) - upright), "at most", 0.01,
+            "NCC of square roots more than as designed",
             "turn the mask over: its structured side faces the scene",
         ),
         Gate(

@@ -83,8 +83,7 @@ def measure(
         places = [(field, float(depth)) for field in fields for depth in depths]
         beside, display = None, rig.chart
         if plan.chart:
-            picture, near = session.folder / "chart.png", window_shape(design, np.array([display.distance]))
-            chart_of(design, display).write(picture)
+            shown, near = chart_of(design, display), window_shape(design, np.array([display.distance]))
             if not bench.reach[0] <= display.distance <= bench.reach[1]:
                 raise Refusal(
                     f"the point source cannot stand at the {display.distance:g} m of the display",
@@ -110,18 +109,28 @@ def measure(
         def spot(name: str, field: Field, depth: float) -> Arrays:
             return take(name, lambda: capture.spot(bench, plan, depth, shape), (field, depth))
 
+        def looked() -> Arrays:
+            look(bench, design, others, first[1], (side, side))
+            return {}
+
         first, side = places[0], max(shape)
         progress("first look", 0, 1)
         # Kept only if nothing is wrong: what was mended is looked at again.
-        take("look", lambda: look(bench, design, others, first[1], (side, side)), first)
+        take("look", looked, first)
         progress("first look", 1, 1)
         dark = take("dark", lambda: capture.dark(bench, plan), first)
         flat = take("flat", lambda: capture.flat(bench, plan), first)
         spots = [spot(f"spot-{number}", *place) for number, place in enumerate(places)]
         again = spot("reference", *first)
         if plan.chart:
+            picture = session.beside("chart.png")
+
+            def chart() -> Arrays:
+                shown.write(picture)
+                return capture.chart(bench, plan, picture)
+
             beside = (
-                take("chart", lambda: capture.chart(bench, plan, picture), first),
+                take("chart", chart, first),
                 take(
                     "chart-spot",
                     lambda: capture.spot(bench, plan, display.distance, near),

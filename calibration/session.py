@@ -27,7 +27,8 @@ _IDENTITY = "session.json"
 class Session:
     """Measurements by name, in `folder`, as a context manager: one session at a time works in it.
 
-    One that measured nothing leaves no folder.
+    One that measured nothing, or whose measurements are sealed (`sealed`), leaves no folder; files that are not its own
+    stay, and the folder with them.
 
     Args:
         folder: made if it is not there.
@@ -40,30 +41,58 @@ class Session:
     def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
         self.folder = folder
         self._identity = json.dumps(identity, indent=2, sort_keys=True) + "\n"
+        self._own = [folder / _IDENTITY]
+        self._sealed = False
 
     def __enter__(self) -> Self:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(self.folder, os.O_RDONLY)  # given back by the system if this process dies
+        self._lock = self._locked()
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._claim()
-        except BlockingIOError:
-            os.close(self._lock)
-            raise Refusal(
-                f"another calibration is at work in {self.folder}",
-                "wait for it, or give this one another --out",
-            ) from None
         except BaseException:
             os.close(self._lock)
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        if not self._begun():
-            (self.folder / _IDENTITY).unlink(missing_ok=True)
+        # Whoever holds the lock holds the folder that bears its name, so nothing removed here is another session's.
+        if self._sealed or not self._begun():
+            for file in reversed(
+                self._own
+            ):  # what they are of last: without it they would pass for anything's
+                for written in (
+                    file,
+                    *self.folder.glob(f".{file.name}.*"),
+                ):  # and what a kill left half-written
+                    written.unlink(missing_ok=True)
             with suppress(OSError):  # somebody's own files
                 self.folder.rmdir()
         os.close(self._lock)
+
+    def _locked(self) -> int:
+        """A descriptor of the folder, locked; the system gives the lock back if this process dies."""
+        while True:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                lock = os.open(self.folder, os.O_RDONLY)
+            except FileNotFoundError:
+                continue  # a session that ended has just removed it
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.path.samestat(os.fstat(lock), self.folder.stat()):
+                    return lock
+            except FileNotFoundError:
+                pass  # removed before it was locked, as is a folder that is not the same any more
+            except BlockingIOError:
+                os.close(lock)
+                raise Refusal(
+                    f"another calibration is at work in {self.folder}",
+                    "wait for it, or give this one another --out",
+                ) from None
+            os.close(lock)
+
+    def sealed(self) -> None:
+        """Say that the measurements are sealed elsewhere: on leaving they are removed."""
+        self._sealed = True
 
     def _begun(self) -> bool:
         return any(self.folder.glob("[!.]*.npz"))
@@ -80,6 +109,12 @@ class Session:
             )
         _write(record, lambda path: path.write_text(self._identity, encoding="utf-8"))
 
+    def beside(self, name: str) -> Path:
+        """Where a file that belongs to the measurements may be written; it is removed with them."""
+        file = self.folder / name
+        self._own.append(file)
+        return file
+
     def finished(self, name: str) -> bool:
         """Whether the measurement `name` is on disk."""
         return self._file(name).exists()
@@ -91,6 +126,7 @@ class Session:
             Refusal: what was kept cannot be read.
         """
         file = self._file(name)
+        self._own.append(file)
         if not file.exists():
             arrays = measurement()
             _write(file, lambda path: _save(path, arrays))

@@ -14,8 +14,10 @@ from opticaldr.calibration.measured import read_measured
 from opticaldr.calibration.rig import Rig
 from opticaldr.calibration.session import Session
 from opticaldr.errors import Refusal
-from opticaldr.hardware.rig import load_rig
-from opticaldr.models.optics import Optic, psf_bank
+from opticaldr.hardware.chart import Display, noise_chart
+from opticaldr.hardware.faults import Faults
+from opticaldr.hardware.rig import RigSpec, load_rig
+from opticaldr.models.optics import Optic, preset, psf_bank
 from opticaldr.models.optics.metrics import registered_ncc
 
 QUICK = Plan(depths=1, exposures=1, frames=1, dark_frames=2, flats=4)
@@ -55,6 +57,51 @@ def test_a_folder_that_exists_is_refused_before_anything_is_measured(small, tmp_
     monkeypatch.setattr(capture, "spot", None)  # would fail if it were called
     with pytest.raises(Refusal, match="made exists already"):
         calibrate(draft.sealed(), load_rig("simulated"), tmp_path / "made")
+
+
+def test_a_chart_asked_for_is_not_drawn_before_its_turn(small, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("opticaldr.calibration.measure.look", interrupted)
+    monkeypatch.setattr(
+        "opticaldr.calibration.measure.chart_of",
+        lambda *_: noise_chart(Display(), preset("clinic"), (60, 60)),
+    )
+    plan = QUICK.model_copy(update={"chart": True})
+    with pytest.raises(KeyboardInterrupt), Session(tmp_path / "work", {}) as session:
+        measure(small, load_rig("simulated"), plan, session, 1, silent)
+    assert not (tmp_path / "work").exists()
+
+
+def test_two_builds_are_never_mixed_in_one_calibration(small, tmp_path, monkeypatch):
+    with create("design", tmp_path / "design", seed=0) as draft:
+        small.write(draft.path)
+    spot, taken = capture.spot, []
+
+    def interrupted(*arguments):
+        taken.append(1)
+        if len(taken) == 3:
+            raise KeyboardInterrupt
+        return spot(*arguments)
+
+    monkeypatch.setattr(capture, "spot", interrupted)
+    rig, work = RigSpec(), tmp_path / "work"
+    with pytest.raises(KeyboardInterrupt):
+        calibrate(draft.sealed(), rig, tmp_path / "made", plan=QUICK, work=work)
+    slipped = rig.model_copy(update={"faults": Faults(slipped=(60e-6, 0.0))})
+    with pytest.raises(Refusal, match="measurements of another design, rig"):
+        calibrate(draft.sealed(), slipped, tmp_path / "made", plan=QUICK, work=work)
+
+
+def test_files_in_the_work_folder_that_are_not_the_session_s_stay(small, tmp_path):
+    with create("design", tmp_path / "design", seed=0) as draft:
+        small.write(draft.path)
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "notes.txt").write_text("the bench of Tuesday")
+    calibrate(draft.sealed(), load_rig("simulated"), tmp_path / "made", plan=QUICK, work=work)
+    assert [path.name for path in work.iterdir()] == ["notes.txt"]
 
 
 @pytest.mark.parametrize(

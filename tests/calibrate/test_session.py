@@ -1,3 +1,5 @@
+import fcntl
+
 import numpy as np
 import pytest
 
@@ -70,3 +72,57 @@ def test_one_session_at_a_time_works_in_a_folder(tmp_path):
         pass
     with Session(tmp_path, {"seed": 2}):  # once the other is gone
         pass
+
+
+def test_once_sealed_only_what_the_session_wrote_is_removed(tmp_path):
+    (tmp_path / "notes.txt").write_text("the bench of Tuesday")
+    (tmp_path / "mine.npz").write_bytes(b"of somebody else")
+    for _ in range(2):  # measured, interrupted, and gone on with
+        with Session(tmp_path, {}) as session:
+            session.measure("spot", lambda: {"light": np.zeros(3)})
+            session.beside("chart.png").write_bytes(b"a picture")
+    (tmp_path / ".spot.npz.4711").write_bytes(b"half, from a killed process")
+    with Session(tmp_path, {}) as session:
+        session.measure("spot", lambda: {})
+        session.beside("chart.png")
+        session.sealed()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.npz", "notes.txt"]
+
+
+def test_once_sealed_a_folder_of_the_session_alone_is_gone(tmp_path):
+    with Session(tmp_path / "work", {}) as session:
+        session.measure("spot", lambda: {"light": np.zeros(3)})
+        session.sealed()
+    assert not (tmp_path / "work").exists()
+
+
+def test_a_folder_removed_before_it_is_locked_is_made_again(tmp_path, monkeypatch):
+    folder, lock, removed = tmp_path / "work", fcntl.flock, []
+
+    def just_too_late(descriptor, how):
+        if not removed:
+            removed.append(True)
+            folder.rmdir()  # by a session that ended between open and flock
+        lock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", just_too_late)
+    with Session(folder, {}) as session:
+        session.measure("spot", lambda: {"light": np.zeros(3)})
+        with pytest.raises(Refusal, match="another calibration is at work"), Session(folder, {}):
+            pass
+    assert (folder / "spot.npz").exists()
+
+
+def test_what_a_session_removes_it_removes_while_it_holds_the_folder(tmp_path, monkeypatch):
+    folder, rmdir = tmp_path / "work", type(tmp_path).rmdir
+
+    def while_somebody_waits(path):
+        with pytest.raises(Refusal, match="another calibration is at work"), Session(folder, {}):
+            pass
+        rmdir(path)
+
+    with Session(folder, {}) as session:
+        session.measure("spot", lambda: {"light": np.zeros(3)})
+        session.sealed()
+        monkeypatch.setattr(type(folder), "rmdir", while_somebody_waits)
+    assert not folder.exists()
