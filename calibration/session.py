@@ -56,13 +56,9 @@ class Session:
     def __exit__(self, *_: object) -> None:
         # Whoever holds the lock holds the folder that bears its name, so nothing removed here is another session's.
         if self._sealed or not self._begun():
-            for file in reversed(
-                self._own
-            ):  # what they are of last: without it they would pass for anything's
-                for written in (
-                    file,
-                    *self.folder.glob(f".{file.name}.*"),
-                ):  # and what a kill left half-written
+            # The identity last: without it the measurements would pass for anything's. A kill leaves drafts.
+            for file in reversed(self._own):
+                for written in (file, *self.folder.glob(f".{file.name}.*")):
                     written.unlink(missing_ok=True)
             with suppress(OSError):  # somebody's own files
                 self.folder.rmdir()
