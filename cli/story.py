@@ -84,7 +84,8 @@ def _mask(page: Report, designed: Optic, steps: Mapping[str, Artefact]) -> None:
         axes[2].plot(place, height[len(height) // 2], label=title)
     axes[0].set_ylabel("y (mm)")
     axes[2].set(title="section through the middle", xlabel="x (mm)", ylabel="height (µm)")
-    axes[2].legend()
+    axes[2].margins(y=0.25)
+    axes[2].legend(loc="upper center", fontsize="small")
     page.section("1. The learned mask, and what the workshop will make of it")
     page.figure(
         figure,
@@ -115,7 +116,7 @@ def _psfs(
     page.section("2. The point spread function: designed, built, measured, fitted")
     page.figure(
         psf_figure(banks, depths),
-        "Each square is the image of one point of light in red, green and blue, on a square-root scale. The bench "
+        "Each picture is the image of one point of light in red, green and blue, on a square-root scale. The bench "
         "never sees the second row: it is what the simulated workshop really made.",
         "Grid of point spread functions: rows designed, as built, measured and fitted; columns depths",
     )
@@ -132,7 +133,11 @@ def psf_figure(banks: Mapping[str, NDArray[np.floating]], depths: tuple[float, .
     """Rows of PSFs ``[depth, colour, y, x]`` as colour images, one column a depth."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(1.9 * len(depths) + 0.9, 2.0 * len(banks)), layout="constrained")
+    rows, columns = next(iter(banks.values())).shape[-2:]
+    figure = Figure(
+        figsize=(1.9 * len(depths) + 0.9, (1.9 * rows / columns + 0.15) * len(banks) + 0.3),
+        layout="constrained",
+    )
     axes = figure.subplots(len(banks), len(depths), squeeze=False)
     for row, (name, bank) in enumerate(banks.items()):
         for column, depth in enumerate(depths):
@@ -143,7 +148,7 @@ def psf_figure(banks: Mapping[str, NDArray[np.floating]], depths: tuple[float, .
             if row == 0:
                 axis.set_title(f"{depth:.2f} m")
             if column == 0:
-                axis.set_ylabel(name)
+                axis.set_ylabel(name.replace(" (", "\n("), fontsize="small")
     return figure
 
 
