@@ -112,8 +112,15 @@ def test_threads_share_a_board(board_terminal) -> None:
 
 def test_a_thread_that_waits_for_events_does_not_keep_the_others_out(board_terminal) -> None:
     heard: list[Event] = []
+
+    def listen(board: Board) -> None:
+        for event in board.events(timeout=60):
+            heard.append(event)
+            if [e.kind for e in heard].count("pulse") == 20:
+                return
+
     with Board(board_terminal.path) as board:
-        listening = threading.Thread(target=lambda: heard.extend(board.events(timeout=0.5)))
+        listening = threading.Thread(target=listen, args=(board,))
         listening.start()
         for _ in range(20):
             board.trigger(1e-4)
