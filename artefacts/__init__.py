@@ -12,7 +12,7 @@ from opticaldr.artefacts.ancestry import ancestry_lines
 from opticaldr.artefacts.manifest import KINDS, SCHEMA_VERSION, Ancestor, Manifest
 from opticaldr.artefacts.report import Report
 from opticaldr.artefacts.signing import create_key, load_key, load_public_key, sign, verify
-from opticaldr.artefacts.store import Artefact, Draft, create, open_artefact
+from opticaldr.artefacts.store import Artefact, Draft, create, open_artefact, require_new
 
 __all__ = [
     "KINDS",
@@ -28,6 +28,7 @@ __all__ = [
     "load_key",
     "load_public_key",
     "open_artefact",
+    "require_new",
     "sign",
     "verify",
 ]

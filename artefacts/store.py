@@ -64,6 +64,12 @@ class Draft:
         return self.artefact
 
 
+def require_new(out: Path | None) -> None:
+    """Refuse a folder that exists: before long work, which `create` would refuse only after it."""
+    if out is not None and out.exists():
+        raise Refusal(f"{out} exists already", "artefacts are never changed: name another --out or remove it")
+
+
 @contextmanager
 def create(
     kind: Kind, out: Path | None = None, *, parents: Sequence[Artefact] = (), seed: int | None = None
@@ -81,8 +87,7 @@ def create(
             interrupt included, the hidden folder is removed and nothing is left behind.
     """
     parent = (out.parent if out is not None else Path("runs")).absolute()
-    if out is not None and out.exists():
-        raise Refusal(f"{out} exists already", "artefacts are never changed: name another --out or remove it")
+    require_new(out)
     try:
         parent.mkdir(parents=True, exist_ok=True)
         hidden = Path(tempfile.mkdtemp(prefix=f".{kind}-", dir=parent))

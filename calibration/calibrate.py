@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from opticaldr.artefacts import Artefact, create
+from opticaldr.artefacts import Artefact, create, require_new
 from opticaldr.calibration.bank import Bank, make_bank
 from opticaldr.calibration.capture import Plan, window
 from opticaldr.calibration.field import FieldModel, low_rank
@@ -34,7 +34,6 @@ from opticaldr.calibration.noise_chart import Compared, chart_psf, compare
 from opticaldr.calibration.photon_transfer import Characterised, SensorNoise
 from opticaldr.calibration.pupil import forget_maps
 from opticaldr.calibration.session import Arrays, Session
-from opticaldr.errors import Refusal
 from opticaldr.hardware.as_built import BuildErrors
 from opticaldr.hardware.rig import RigSpec
 from opticaldr.models.optics import Optic, OpticsSpec
@@ -112,8 +111,7 @@ def calibrate(
     """
     from opticaldr.calibration.report import write_report
 
-    if out is not None and out.exists():
-        raise Refusal(f"{out} exists already", "artefacts are never changed: name another --out or remove it")
+    require_new(out)
     plan = plan or Plan()
     optic = Optic.read(design.path)
     if work is None:

@@ -76,12 +76,13 @@ def require_usable(faces: Path, recogniser: Path | None, seed: int, progress: "P
     from opticaldr.models.evaluation.populations import photographed_ground
     from opticaldr.models.optics import preset
 
+    if recogniser is None:
+        for paths in list_people(faces).values():
+            read_photograph(paths[0])
+        return
     spec = preset("clinic")
-    if recogniser is not None:
-        depths = (spec.scene.near, spec.scene.far)
-        photographed_ground(spec, depths, "quick", faces, recogniser, seed=seed, progress=progress)
-    for paths in list_people(faces).values():
-        read_photograph(paths[0])
+    depths = (spec.scene.near, spec.scene.far)
+    photographed_ground(spec, depths, "quick", faces, recogniser, seed=seed, progress=progress)
 
 
 def take_steps(

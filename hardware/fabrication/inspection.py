@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from opticaldr.artefacts import Artefact, Report, create
+from opticaldr.artefacts import Artefact, Report, create, require_new
 from opticaldr.errors import Refusal
 from opticaldr.hardware.fabrication import figures
 from opticaldr.hardware.fabrication.order import as_relief, write_json
@@ -48,8 +48,7 @@ def inspect_surface(
     Raises:
         Refusal: a file of the wrong size, without units, or of something else.
     """
-    if out is not None and out.exists():
-        raise Refusal(f"{out} exists already", "artefacts are never changed: name another --out or remove it")
+    require_new(out)
     if mask.kind != "mask":
         raise Refusal(f"{mask.path} is a {mask.kind}, not a mask", "give the folder that fabricate made")
     optic = Optic.read(mask.path)

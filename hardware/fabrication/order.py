@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from opticaldr.artefacts import Artefact, Report, create
+from opticaldr.artefacts import Artefact, Report, create, require_new
 from opticaldr.errors import Refusal
 from opticaldr.hardware.fabrication import figures
 from opticaldr.hardware.fabrication.catalogue import process_class
@@ -72,8 +72,7 @@ def fabricate(
     Raises:
         Refusal: unknown process or setting, or a design the process cannot make; the message has the figure.
     """
-    if out is not None and out.exists():
-        raise Refusal(f"{out} exists already", "artefacts are never changed: name another --out or remove it")
+    require_new(out)
     optic = Optic.read(design.path)
     if process == "slm":
         from opticaldr.hardware.fabrication.show_pattern import make_pattern

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from opticaldr.artefacts import Artefact, create
+from opticaldr.artefacts import Artefact, create, require_new
 from opticaldr.errors import Refusal
 from opticaldr.models.evaluation.controls import Match
 from opticaldr.models.evaluation.depression import Judged, judge_networks
@@ -69,8 +69,7 @@ def evaluate(
     if (faces is None) != (recogniser is None):
         missing = "--recogniser" if recogniser is None else "--faces"
         raise Refusal(f"photographs and their recogniser go together, {missing} is missing", "give both")
-    if out is not None and out.exists():
-        raise Refusal(f"{out} exists already", "artefacts are never changed: name another --out or remove it")
+    require_new(out)
     photographs = None
     if faces is not None and recogniser is not None:
         photographs = photographed_ground(

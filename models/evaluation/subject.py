@@ -103,12 +103,18 @@ def seats(artefact: Artefact) -> tuple[OpticsSpec, tuple[float, ...]]:
     Raises:
         Refusal: the artefact holds no optics, or its bank does not fit them.
     """
+    spec, depths, _ = _known(artefact)
+    return spec, depths
+
+
+def _known(artefact: Artefact) -> tuple[OpticsSpec, tuple[float, ...], NDArray[np.floating] | None]:
+    """What `seats` says, and the PSFs at these depths where they were measured."""
     spec = OpticsSpec.model_validate_json(_optics_file(artefact).read_bytes())
     if "psf.npz" in artefact.manifest.files:
-        _, depths = _measured_on_axis(artefact, spec)
-        return spec, depths
+        on_axis, depths = _measured_on_axis(artefact, spec)
+        return spec, depths, on_axis
     near, far = 1 / spec.scene.near, 1 / spec.scene.far
-    return spec, tuple(float(1 / (near + share * (far - near))) for share in DEPTHS)
+    return spec, tuple(float(1 / (near + share * (far - near))) for share in DEPTHS), None
 
 
 def _optics_file(artefact: Artefact) -> Path:
@@ -122,18 +128,16 @@ def _optics_file(artefact: Artefact) -> Path:
 
 
 def _optics(artefact: Artefact, binning: int | None) -> Subject:
-    spec, depths = seats(artefact)
-    whole = spec.sensor.binning
-    spec = _binned(spec, binning)
-    if "psf.npz" in artefact.manifest.files:
-        on_axis, _ = _measured_on_axis(artefact, spec)
-        window = WINDOW // 2 * 2 * whole // spec.sensor.binning + 1
+    whole, depths, on_axis = _known(artefact)
+    spec = _binned(whole, binning)
+    if on_axis is not None:
+        window = WINDOW // 2 * 2 * whole.sensor.binning // spec.sensor.binning + 1
         pixels = _middle(superpixel_bank(on_axis, spec.sensor.binning), window)
         view = PsfView(artefact.kind, np.maximum(pixels, 0.0).astype(np.float32))
         return Subject(spec, depths, view, measured=True)
     height = Optic.read(_optics_file(artefact).parent).height
-    half = min(WINDOW // 2, math.ceil(ray_reach(height, _binned(spec, whole), depths)) + MARGIN)
-    side = 2 * half * whole // spec.sensor.binning + 1
+    half = min(WINDOW // 2, math.ceil(ray_reach(height, whole, depths)) + MARGIN)
+    side = 2 * half * whole.sensor.binning // spec.sensor.binning + 1
     bank = psf_bank(height.astype(np.float32), spec, depths, shape=(side, side))
     return Subject(spec, depths, PsfView(artefact.kind, np.asarray(bank, np.float32)), measured=False)
 
