@@ -27,6 +27,7 @@ GREETING_ATTEMPTS = 14  # 0.3 s each: a port that resets the board on opening ne
 RECONNECT = 5.0  # seconds a lost line may take to come back
 KEEP = 0.05  # seconds between two looks at an idle line
 _HOLD = 0.02  # seconds for which a thread that waits for events holds the line
+_STAND_BACK = 1e-3  # seconds between two looks of such a thread whether the line is free again
 
 _LOG = logging.getLogger(__name__)
 _FLASH = "flash the firmware (steps in hardware/board/README.md)"
@@ -69,8 +70,8 @@ class Session:
     """The line to one board, shared by all threads that use it.
 
     A command carries a sequence number and a retry repeats it, so the board tells a repeated question from a
-    new command. While the line is idle, a keeper reads events and sends signs of life. A line that was lost
-    is opened again by the next command.
+    new command. While nobody asks, a keeper or whoever waits for events reads the line and sends signs of
+    life; while somebody asks, he does. A line that was lost is opened again by the next command.
     """
 
     def __init__(self, port: Port) -> None:
@@ -79,10 +80,10 @@ class Session:
         self.patience = wire.PATIENCE_MS * 1e-3  # seconds of silence the board bears
         self.listeners: list[Callable[[Event], None]] = []
         self.retries = 0
-        self._lock = threading.RLock()
+        self._question = threading.Lock()  # held by who asks, from before the line is his until his answer
+        self._lock = threading.RLock()  # held by who uses the line
         self._link: Link | None = None
         self._greeted = False
-        self._asking = False
         self._end_keeping: Callable[[], None] | None = None
         self._decoder = wire.Decoder()
         self._answers: dict[int, tuple[int, bytes]] = {}
@@ -111,15 +112,11 @@ class Session:
 
         Raises the BoardError that belongs to a refusal, NoAnswer after bounded retries, or BoardLost.
         """
-        with self._lock:
-            self._asking = True
-            try:
-                self._ensure_line()
-                kind, answer = self._exchange(command, struct.pack(command.asks, *values), ATTEMPTS)
-                reason = answer[1] if kind == wire.REFUSED else 0
-                self._greeted = reason not in (wire.NO_SESSION, wire.STALE)
-            finally:
-                self._asking = False
+        with self._question, self._lock:
+            self._ensure_line()
+            kind, answer = self._exchange(command, struct.pack(command.asks, *values), ATTEMPTS)
+            reason = answer[1] if kind == wire.REFUSED else 0
+            self._greeted = reason not in (wire.NO_SESSION, wire.STALE)
         self._tell()
         if reason:
             raise refusal(reason, command.name)
@@ -134,13 +131,14 @@ class Session:
                 yield self._events.popleft()
             elif timeout is not None and self.port.now() - last >= timeout:
                 return
+            elif self._question.locked():
+                # A lock goes to whoever is quickest: taken again at once, it would keep the asker out for
+                # seconds. He hears the events meanwhile.
+                self.port.wait(_STAND_BACK)
             else:
                 with self._lock:
                     self._ensure_line()
-                    try:
-                        self._pump(_HOLD)
-                    except OSError:
-                        self._lose()
+                    self._listen(_HOLD)
                 self._tell()
 
     # The line
@@ -282,18 +280,23 @@ class Session:
             elif len(body) == struct.calcsize(event.answers):
                 self._note(Event(event.name, self.port.now(), struct.unpack(event.answers, body)))
 
-    def _keep(self) -> None:
-        """Look after an idle line; whoever is asking looks after it himself."""
-        if not self._lock.acquire(blocking=False):
-            return
+    def _listen(self, timeout: float) -> None:
+        """Look after an idle line: read what comes within ``timeout``, and give a sign of life when due."""
         try:
-            if self._asking or self._link is None:
-                return
-            self._pump(0.0)
+            self._pump(timeout)
             if self.port.now() - self._spoke > self.patience / 4:
                 self._send(wire.pack(wire.BEAT, 0))
         except OSError:
             self._lose()
+
+    def _keep(self) -> None:
+        """Listen, unless another thread has the line, who then looks after it."""
+        if not self._lock.acquire(blocking=False):
+            return
+        try:
+            if self._question.locked() or self._link is None:
+                return
+            self._listen(0.0)
         finally:
             self._lock.release()
         self._tell()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -141,6 +142,22 @@ def test_events_come_in_order_and_the_wait_for_them_ends(world: World) -> None:
         events = [e for e in board.events(timeout=0.5) if e.kind in ("tamper", "pulse")]
     assert [(e.kind, e.values) for e in events] == [("pulse", (1,)), ("tamper", (1,)), ("tamper", (0,))]
     assert [e.time for e in events] == sorted(e.time for e in events)
+
+
+def test_who_waits_for_events_gives_the_signs_of_life_himself(world: World) -> None:
+    """He holds the line nearly always, so that the keeper would hardly ever get to it."""
+
+    class Unkept(SimulatedBoard):
+        def every(self, period: float, action: Callable[[], None]) -> Callable[[], None]:
+            return lambda: None
+
+    with Board(Unkept(world)) as board:
+        board.source(1.0)
+        began = world.now
+        for _ in board.events(timeout=10.0):
+            if world.now - began > 5 * wire.PATIENCE_MS * 1e-3:
+                break
+        assert board.state().source == 1.0
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from opticaldr.firmware_interface.errors import (
     cannot_open,
 )
 from opticaldr.firmware_interface.firmware import wire
+from opticaldr.firmware_interface.link import Link, SerialPort
 from opticaldr.firmware_interface.session import Event
 
 
@@ -126,6 +127,42 @@ def test_a_thread_that_waits_for_events_does_not_keep_the_others_out(board_termi
             board.trigger(1e-4)
         listening.join()
     assert [e.kind for e in heard].count("pulse") == 20
+
+
+def test_who_waits_for_events_lets_go_of_the_line_for_who_asks(board_terminal) -> None:
+    """The lock of a line goes to whoever is quickest, which a thread that just released it always is."""
+    readers: list[str] = []
+    reading, asked = threading.Event(), threading.Event()
+
+    class Watched(SerialPort):
+        def open(self) -> Link:
+            link = super().open()
+            read = link.read
+
+            def watched(timeout: float) -> bytes:
+                readers.append(threading.current_thread().name)
+                if readers[-1] == "listener" and not reading.is_set():
+                    reading.set()
+                    asked.wait(60)
+                return read(timeout)
+
+            link.read = watched  # type: ignore[method-assign]
+            return link
+
+    with Board(Watched(board_terminal.path)) as board:
+        board.watchdog(60.0)
+        listener = threading.Thread(name="listener", target=lambda: list(board.events(timeout=0.1)))
+        asker = threading.Thread(name="asker", target=board.state)
+        listener.start()
+        assert reading.wait(60)
+        before = len(readers)
+        asker.start()
+        while not board._session._question.locked():  # until he waits for the line the listener holds
+            time.sleep(1e-3)
+        asked.set()
+        asker.join()
+        listener.join()
+    assert readers[before] == "asker"
 
 
 def test_a_port_opens_once(board_terminal) -> None:
