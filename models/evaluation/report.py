@@ -71,6 +71,18 @@ def _study(page: Report, study: Study) -> None:
         "From top to bottom: " + ", ".join(study.shown) + ".",
         "Rows of faces: clean, as captured, and after each reconstruction",
     )
+    _attackers(page, study)
+    _optics(page, study)
+    depths = ", ".join(f"{depth} {auc}" for depth, auc in study.by_depth.items())
+    page.text(f"The worst case by the probe's depth: {depths}. With names shuffled: {study.null}.")
+    for name in study.refused:
+        page.text(
+            f"{name} was refused as an attacker: its AUC on clean pictures is {study.recognisers[name]}."
+        )
+
+
+def _attackers(page: Report, study: Study) -> None:
+    """How far every attacker of the lens got, what the strongest saw, and how those that learn have learned."""
     page.table(
         [
             "attacker",
@@ -117,6 +129,10 @@ def _study(page: Report, study: Study) -> None:
             "Training of the attackers that learn: mean loss of each epoch.",
             "Training curves of attackers",
         )
+
+
+def _optics(page: Report, study: Study) -> None:
+    """The lens beside its controls: what is recognised, and what is read, through each."""
     page.figure(
         roc_figure(study),
         "Receiver operating characteristics of the strongest attack on the lens and on each control.",
@@ -162,12 +178,6 @@ def _study(page: Report, study: Study) -> None:
             curve_figure(study),
             "Privacy against utility: up is worse privacy, right is better utility. Bars are 95 % intervals.",
             "Scatter of worst-case AUC against expression R² for the lens and its controls",
-        )
-    depths = ", ".join(f"{depth} {auc}" for depth, auc in study.by_depth.items())
-    page.text(f"The worst case by the probe's depth: {depths}. With names shuffled: {study.null}.")
-    for name in study.refused:
-        page.text(
-            f"{name} was refused as an attacker: its AUC on clean pictures is {study.recognisers[name]}."
         )
 
 

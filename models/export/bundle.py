@@ -24,14 +24,14 @@ from opticaldr.artefacts.bundle import (
     sign_bundle,
 )
 from opticaldr.calibration.interlock import derive_interlock
-from opticaldr.calibration.measured import read_measured
+from opticaldr.calibration.measured import Measured, read_measured
 from opticaldr.errors import Refusal
 from opticaldr.models.export.captured import CapturedClip, capture_clips
 from opticaldr.models.export.card import model_card
 from opticaldr.models.export.graphs import OPSET, FrameGraph, HeadGraph, write_graph
 from opticaldr.models.export.parity import FRAMES, THREADS, TOLERANCE, measure_parity
 from opticaldr.models.export.quantise import Raw, Target, by_damage, layers, write_int8
-from opticaldr.models.networks import load_networks
+from opticaldr.models.networks import Compact, TemporalHead, load_networks
 from opticaldr.models.optics import OpticsSpec, SensorSpec
 
 Progress = Callable[[str, int, int], None]
@@ -91,41 +91,17 @@ def export(
     """
     require_kin(networks, calibration)
     require_privacy(networks)
-    expires = expiry(calibration)
     measured = read_measured(calibration, accept_failed_gates=accept_failed_gates)
     require_mode(networks, measured.spec.sensor)
-    interlock = derive_interlock(measured.bank, measured.spec.sensor)
-    interlock = interlock.model_copy(
-        update={"temperatures": temperatures(calibration, interlock.temperatures)}
+    network, head, _ = loaded = load_networks(
+        networks.file("networks.safetensors"), measured.spec.sensor.binned_shape[0]
     )
-    loaded = load_networks(networks.file("networks.safetensors"), measured.spec.sensor.binned_shape[0])
-    network, head, _ = loaded
     metrics = networks.json("metrics.json")
-    spec = BundleSpec(
-        design=next(
-            ancestor.id
-            for ancestor in (*networks.manifest.ancestors, networks.manifest.as_ancestor())
-            if ancestor.kind == "design"
-        ),
-        calibration=calibration.id,
-        networks=networks.id,
-        camera=camera_mode(measured.spec.sensor),
-        window=Window(**metrics["window"]),
-        embedding=network.embed.out_features,
-        interlock=interlock,
-        opset=OPSET,
-        expires=expires,
+    spec = _specified(
+        networks, calibration, measured, network.embed.out_features, Window(**metrics["window"])
     )
     with create("bundle", out, parents=[networks, calibration], seed=seed) as draft:
-        frame, clip = FrameGraph(network, spec.camera).eval(), HeadGraph(head).eval()
-        window = torch.zeros(spec.window.frames, spec.embedding)
-        about = metadata(spec)
-        progress("graphs", 0, 2)
-        outputs = ["embedding", "superpixels"]
-        write_graph(frame, frame.example, draft.path / FRAME_GRAPH, "raw", outputs, about["frame"])
-        progress("graphs", 1, 2)
-        write_graph(clip, window, draft.path / HEAD_GRAPH, "window", ["mean", "sigma"], about["head"])
-        progress("graphs", 2, 2)
+        _write_graphs(draft.path, network, head, spec, progress)
         clips = -(-frames // spec.window.frames)
 
         def captured() -> Iterator[CapturedClip]:
@@ -156,6 +132,45 @@ def export(
         )
         sign_bundle(draft.path, (networks.id, calibration.id), key)
     return draft.sealed()
+
+
+def _specified(
+    networks: Artefact, calibration: Artefact, measured: Measured, embedding: int, window: Window
+) -> BundleSpec:
+    """What the device must know; refuses an expired calibration and a mask without a usable stop band."""
+    expires = expiry(calibration)
+    interlock = derive_interlock(measured.bank, measured.spec.sensor)
+    trusted = temperatures(calibration, interlock.temperatures)
+    return BundleSpec(
+        design=next(
+            ancestor.id
+            for ancestor in (*networks.manifest.ancestors, networks.manifest.as_ancestor())
+            if ancestor.kind == "design"
+        ),
+        calibration=calibration.id,
+        networks=networks.id,
+        camera=camera_mode(measured.spec.sensor),
+        window=window,
+        embedding=embedding,
+        interlock=interlock.model_copy(update={"temperatures": trusted}),
+        opset=OPSET,
+        expires=expires,
+    )
+
+
+def _write_graphs(
+    folder: Path, network: Compact, head: TemporalHead, spec: BundleSpec, progress: Progress
+) -> None:
+    """The float32 graphs of network and head, from the raw frame to the score."""
+    frame, clip = FrameGraph(network, spec.camera).eval(), HeadGraph(head).eval()
+    window = torch.zeros(spec.window.frames, spec.embedding)
+    about = metadata(spec)
+    progress("graphs", 0, 2)
+    outputs = ["embedding", "superpixels"]
+    write_graph(frame, frame.example, folder / FRAME_GRAPH, "raw", outputs, about["frame"])
+    progress("graphs", 1, 2)
+    write_graph(clip, window, folder / HEAD_GRAPH, "window", ["mean", "sigma"], about["head"])
+    progress("graphs", 2, 2)
 
 
 def measure_int8(

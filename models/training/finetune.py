@@ -39,9 +39,11 @@ OTHER_PEOPLE = 1_000_000
 STOPPING_PEOPLE = 1_500_000
 """First number of those that they are stopped by. On people that the design has met its networks look finished."""
 
-
 STATES = 4
 """How often networks are judged: as designed, before, with aligned statistics, after."""
+
+Seen = tuple[Pool, Camera]
+"""People that nobody has learned from, and the camera in front of which they sit."""
 
 
 def finetune(
@@ -95,78 +97,29 @@ def finetune(
             f"{design.path} learned on data sets, and only designs of simulated subjects can be adapted yet",
             "give a design that was learned without data.pictures",
         )
-    subjects = config.subjects
-    subjects = subjects.model_copy(
+    subjects = config.subjects.model_copy(
         update={"frames": made_with.subjects.frames, "fps": made_with.subjects.fps}
+    )
+    people = (
+        range(subjects.train),
+        range(STOPPING_PEOPLE, STOPPING_PEOPLE + subjects.validation),
+        range(OTHER_PEOPLE, OTHER_PEOPLE + subjects.test),
     )
     with create("head", out, parents=[design, calibration], seed=seed) as draft:
         beside = out.absolute().parent if out is not None else Path("runs").absolute()
         work = Work(beside, "head", f"{config.model_dump_json()}\n{design.id}\n{calibration.id}\n{seed}")
-        people = (
-            range(subjects.train),
-            range(STOPPING_PEOPLE, STOPPING_PEOPLE + subjects.validation),
-            range(OTHER_PEOPLE, OTHER_PEOPLE + subjects.test),
-        )
         stage = design.manifest.seed or 0
         train, held_out, test = (film(those, subjects, measured.spec, stage, progress) for those in people)
         places = Places(measured, subjects.depths)
         bench = MeasuredCamera.of(measured, calibration)
         adapter = Adapter(config, train, held_out, bench, places, work, seed, progress)
-        built, seen_test = bench.known(), places.fixed(test, seed)
         progress("PSFs of the design", 0, 1)
         ideal = designed_camera(designed.height, designed.spec, subjects.depths, made_with.lens.psf)
         progress("PSFs of the design", 1, 1)
-
-        constant = float(train.score.median())
-        judged = 0
-
-        def judge(frame_network: Compact, people: Pool, camera: Camera) -> dict[str, Any]:
-            nonlocal judged
-            progress("judge networks", judged, STATES)
-            found = errors(frame_network, head, scale, people, camera, constant, seed)
-            judged += 1
-            progress("judge networks", judged, STATES)
-            return found
-
-        design_error = judge(network, test, ideal)
-        before = judge(network, seen_test, built)
-        aligned = copy.deepcopy(network)
-        align_statistics(aligned, adapter.unlabelled())
-        unlabelled = judge(aligned, seen_test, built)
-        best = {"network": adapter.network(network, scale), "head": adapter.head(head, network)}
-        after = judge(network, seen_test, built)
-        privacy = {
-            name: read_out(
-                glimpses(known),
-                glimpses(unknown),
-                camera,
-                config.recogniser,
-                work,
-                seed=seed,
-                every=config.checkpoint_every,
-                progress=progress,
-                stage=name,
-            )["auc"]
-            for name, (known, unknown, camera) in {
-                "design_auc": (train, test, ideal),
-                "built_auc": (places.fixed(train, seed), seen_test, built),
-            }.items()
-        }
-        privacy["margin"] = config.privacy_margin
+        as_designed, as_built = (test, ideal), (places.fixed(test, seed), bench.known())
         metrics = {
-            "as_designed": design_error,
-            "before": before,
-            "after": after,
-            "unlabelled": unlabelled,
-            "adapted": config.adapt,
-            "best_step": best,
-            "privacy": privacy,
-            "closure": {
-                "factors": closure(
-                    before["factor_error"], after["factor_error"], design_error["factor_error"]
-                ),
-                "score": closure(before["score"]["mae"], after["score"]["mae"], design_error["score"]["mae"]),
-            },
+            **_adapt(network, head, scale, adapter, as_designed, as_built),
+            "privacy": _recognised(adapter, as_designed, as_built),
             "subjects": {"train": subjects.train, "test": subjects.test, "sessions": subjects.sessions},
             "window": {"frames": subjects.frames, "fps": subjects.fps},
             "accepted_failed_gates": accept_failed_gates,
@@ -176,11 +129,73 @@ def finetune(
         (draft.path / "optics.json").write_text(measured.spec.model_dump_json(indent=2) + "\n", "utf-8")
         (draft.path / "config.toml").write_text(config_toml(config), encoding="utf-8")
         (draft.path / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
-        write_report(
-            draft.path / "report.html", metrics, measured, subjects.depths, (test, ideal), (seen_test, built)
-        )
+        write_report(draft.path / "report.html", metrics, measured, subjects.depths, as_designed, as_built)
     work.remove()
     return draft.sealed()
+
+
+def _adapt(
+    network: Compact,
+    head: TemporalHead,
+    scale: FactorScale,
+    adapter: Adapter,
+    as_designed: Seen,
+    as_built: Seen,
+) -> dict[str, Any]:
+    """Adapt the networks, in place: their errors in four states, and how much of the gap was closed."""
+    constant = float(adapter.train.score.median())
+    judged = 0
+
+    def judge(frame_network: Compact, seen: Seen) -> dict[str, Any]:
+        nonlocal judged
+        adapter.progress("judge networks", judged, STATES)
+        found = errors(frame_network, head, scale, *seen, constant, adapter.seed)
+        judged += 1
+        adapter.progress("judge networks", judged, STATES)
+        return found
+
+    design = judge(network, as_designed)
+    before = judge(network, as_built)
+    aligned = copy.deepcopy(network)
+    align_statistics(aligned, adapter.unlabelled())
+    unlabelled = judge(aligned, as_built)
+    best = {"network": adapter.network(network, scale), "head": adapter.head(head, network)}
+    after = judge(network, as_built)
+    return {
+        "as_designed": design,
+        "before": before,
+        "after": after,
+        "unlabelled": unlabelled,
+        "adapted": adapter.config.adapt,
+        "best_step": best,
+        "closure": {
+            "factors": closure(before["factor_error"], after["factor_error"], design["factor_error"]),
+            "score": closure(before["score"]["mae"], after["score"]["mae"], design["score"]["mae"]),
+        },
+    }
+
+
+def _recognised(adapter: Adapter, as_designed: Seen, as_built: Seen) -> dict[str, float]:
+    """AUC of a recogniser trained from scratch on either optics, and by how much the built may be the worse."""
+    known = {
+        "design_auc": (adapter.train, as_designed),
+        "built_auc": (adapter.places.fixed(adapter.train, adapter.seed), as_built),
+    }
+    found = {
+        name: read_out(
+            glimpses(people),
+            glimpses(unknown),
+            camera,
+            adapter.config.recogniser,
+            adapter.work,
+            seed=adapter.seed,
+            every=adapter.config.checkpoint_every,
+            progress=adapter.progress,
+            stage=name,
+        )["auc"]
+        for name, (people, (unknown, camera)) in known.items()
+    }
+    return {**found, "margin": adapter.config.privacy_margin}
 
 
 def require_descent(calibration: Artefact, design: Artefact) -> None:
