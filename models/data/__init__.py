@@ -3,6 +3,7 @@
 from opticaldr.models.data.clips import Clip
 from opticaldr.models.data.colour import linear_to_srgb, srgb_bytes, srgb_to_linear
 from opticaldr.models.data.dataset import SPLITS, DataSet, IncompleteDataSet, Recording, Split, Take
+from opticaldr.models.data.filming import Shot, film_all
 from opticaldr.models.data.opening import open_dataset
 from opticaldr.models.data.photographs import (
     FaceDetector,
@@ -23,11 +24,13 @@ __all__ = [
     "IncompleteDataSet",
     "Recording",
     "SceneCache",
+    "Shot",
     "SimulatedSubjects",
     "Source",
     "Split",
     "Take",
     "content_key",
+    "film_all",
     "linear_to_srgb",
     "list_people",
     "open_dataset",

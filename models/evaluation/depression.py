@@ -1,10 +1,8 @@
 """The depression score that an artefact's own networks read from clips, on simulated people nobody was
 trained on."""
 
-import os
 import tomllib
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from opticaldr.artefacts import Artefact
-from opticaldr.models.data import SimulatedSubjects
+from opticaldr.models.data import Shot, SimulatedSubjects, film_all
 from opticaldr.models.evaluation.alignment import FloatArray
 from opticaldr.models.evaluation.descent import descend
 from opticaldr.models.evaluation.faces import Progress
@@ -86,7 +84,6 @@ def film_clips(
         through: from scenes ``[t, y, x, 3]`` and the index of their depth to what is kept of them.
         progress: called as ``progress("film clips", done, total)``.
     """
-    stage = SimulatedSubjects(seed)
     recordings = [(person, session) for person in people for session in range(sessions)]
     depths = np.array([(person + session) % len(widths) for person, session in recordings])
     frames = np.empty((len(recordings), window.frames, *size, 3), np.float16)
@@ -94,17 +91,17 @@ def film_clips(
     scores = np.empty(len(recordings), np.float32)
     landmarks = np.empty((len(recordings), window.frames, 5, 2), np.float32)
 
-    def film(row: int) -> None:
-        clip = stage.clip(*recordings[row], window.frames, size, widths[depths[row]], fps=window.fps)
+    shots = [
+        Shot(*recording, window.frames, size, widths[depth], window.fps)
+        for recording, depth in zip(recordings, depths, strict=True)
+    ]
+    for row, clip in enumerate(film_all(SimulatedSubjects(seed), shots)):
         frames[row] = through(clip.frames, int(depths[row]))
         factors[row] = np.stack([clip.factors[name] for name in FACTORS], axis=1)
         assert clip.score is not None
         assert clip.landmarks is not None
         scores[row], landmarks[row] = clip.score, clip.landmarks
-
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        for done, _ in enumerate(threads.map(film, range(len(recordings)))):
-            progress("film clips", done + 1, len(recordings))
+        progress("film clips", row + 1, len(recordings))
     who, which = np.array(recordings).T
     return Clips(frames, factors, scores, who, which, depths, landmarks)
 

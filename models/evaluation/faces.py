@@ -1,9 +1,7 @@
 """The people an evaluation uses: pictures as an ideal lens would form them on the sensor, at several
 depths."""
 
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opticaldr.errors import Refusal
-from opticaldr.models.data import Clip, SimulatedSubjects
+from opticaldr.models.data import Shot, SimulatedSubjects, film_all
 from opticaldr.models.data.identity import Identity
 from opticaldr.models.data.photographs import (
     aligned_landmarks,
@@ -95,20 +93,18 @@ def simulated_faces(
     stage = SimulatedSubjects(seed)
     recordings = [(person, session) for person in people for session in range(sessions)]
 
-    def film(recording: tuple[int, int]) -> tuple[int, Clip]:
+    shots, depths = [], []
+    for recording in recordings:
         rng = np.random.default_rng([seed, *recording])
-        depth, start = int(rng.integers(len(widths))), float(rng.uniform(0, SESSION_SECONDS))
-        rate = frames / SESSION_SECONDS
-        return depth, stage.clip(*recording, frames, size, float(widths[depth]), fps=rate, start=start)
-
+        depths.append(int(rng.integers(len(widths))))
+        start, rate = float(rng.uniform(0, SESSION_SECONDS)), frames / SESSION_SECONDS
+        shots.append(Shot(*recording, frames, size, float(widths[depths[-1]]), rate, start))
     scenes = scratch((len(recordings) * frames, *size, 3))
-    known, depths = [], []
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        for done, (depth, clip) in enumerate(threads.map(film, recordings)):
-            scenes[done * frames : (done + 1) * frames] = clip.frames
-            known.append((clip.landmarks, clip.factors))
-            depths.append(depth)
-            progress("film faces", done + 1, len(recordings))
+    known = []
+    for done, clip in enumerate(film_all(stage, shots)):
+        scenes[done * frames : (done + 1) * frames] = clip.frames
+        known.append((clip.landmarks, clip.factors))
+        progress("film faces", done + 1, len(recordings))
     return Faces(
         scenes,
         np.repeat(np.array(people, np.int64), sessions * frames),

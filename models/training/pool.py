@@ -1,7 +1,6 @@
 """Subjects filmed once and kept in memory, at the size their distance gives them."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -9,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from opticaldr.models.data import SimulatedSubjects
+from opticaldr.models.data import Shot, SimulatedSubjects, film_all
 from opticaldr.models.networks import FACTORS, mirror
 from opticaldr.models.networks.parallel import each
 from opticaldr.models.optics import OpticsSpec, face_width
@@ -109,7 +108,6 @@ def film(
         seed: of the subjects.
         progress: called as ``progress("subjects", done, total)``.
     """
-    stage = SimulatedSubjects(seed)
     size = spec.sensor.binned_shape
     rows = [(person, session) for person in people for session in range(config.sessions)]
     at = [(session + person) % len(config.depths) for person, session in rows]
@@ -118,18 +116,16 @@ def film(
     score = torch.empty(len(rows))
     landmarks = torch.empty(len(rows), config.frames, 5, 2)
 
-    def one(row: int) -> None:
-        person, session = rows[row]
-        width = face_width(spec, config.depths[at[row]])
-        clip = stage.clip(person, session, config.frames, size, width, fps=config.fps)
+    shots = [
+        Shot(person, session, config.frames, size, face_width(spec, config.depths[depth]), config.fps)
+        for (person, session), depth in zip(rows, at, strict=True)
+    ]
+    for row, clip in enumerate(film_all(SimulatedSubjects(seed), shots)):
         frames[row] = torch.from_numpy(clip.frames.astype(np.float16)).permute(0, 3, 1, 2)
         factors[row] = torch.from_numpy(np.stack([clip.factors[name] for name in FACTORS], axis=1))
         assert clip.score is not None
         assert clip.landmarks is not None
         score[row], landmarks[row] = clip.score, torch.from_numpy(clip.landmarks)
-
-    with ThreadPoolExecutor(2) as crew:
-        for done, _ in enumerate(crew.map(one, range(len(rows))), start=1):
-            progress("subjects", done, len(rows))
+        progress("subjects", row + 1, len(rows))
     numbers = torch.tensor([person - people.start for person, _ in rows])
     return Pool(frames, factors, numbers, torch.tensor(at), score, landmarks)
