@@ -158,7 +158,13 @@ def open_artefact(path: Path, *, kind: Kind | Sequence[Kind] | None = None) -> A
     manifest = _read_manifest(path)
     wanted = (kind,) if isinstance(kind, str) else kind
     if wanted is not None and manifest.kind not in wanted:
-        raise Refusal(f"{path} is a {manifest.kind}, not a {' or '.join(wanted)}", "give the right folder")
+        came_from = next((one for one in manifest.ancestors if one.kind in wanted), None)
+        raise Refusal(
+            f"{path} is a {manifest.kind}, not a {' or '.join(wanted)}",
+            f"give the {came_from.kind} it was made from, {came_from.id[:12]}…"
+            if came_from
+            else f"give the folder of a {wanted[0]}",
+        )
     for name, digest in manifest.files.items():
         file = path / name
         if not file.is_file():
