@@ -201,10 +201,10 @@ def evaluate(design: Optic, rig: RigSpec, measured: Measured, progress: Progress
     )
     chart = None
     if measured.chart is not None:
-        progress("chart", 0, 1)
         light, beside = (spot_of(arrays, sensor, spec) for arrays in measured.chart)
-        chart = compare(chart_psf(light, chart_of(design, rig.chart), spec), beside, spec.sensor.bayer)
-        progress("chart", 1, 1)
+        chart = compare(
+            chart_psf(light, chart_of(design, rig.chart), spec, progress=progress), beside, spec.sensor.bayer
+        )
     first = spots[0]
     brightness = [
         float(np.nansum(spot.rate)) / float(arrays["power"])

@@ -12,13 +12,16 @@ the chart lies; then the noise itself does, which is much finer and all over the
 
 from __future__ import annotations
 
+import itertools
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fft import irfft2, next_fast_len, rfft2
+from scipy.fft import fft, ifft, irfft, irfft2, next_fast_len, rfft, rfft2, set_workers
 from scipy.optimize import minimize
 
 from opticaldr.calibration.chart_in_frame import find_chart
@@ -35,7 +38,11 @@ PARTS = 2
 _ROUNDS = 4  # of registration at most
 _SMOOTHNESS = (1.0, 0.1, 0.01, 0.001)  # in units of what white noise in the chart holds a sample with
 _START = 0.01
+_STAGES = _ROUNDS + len(_SMOOTHNESS) + 2
 _STEPS, _ACCURATE, _ROUGH = 200, 1e-5, 3e-2  # conjugate gradients at most, and their relative accuracy
+
+
+_Combs = dict[tuple[int, int], NDArray[np.complex64]]
 
 
 @dataclass(frozen=True)
@@ -75,7 +82,13 @@ class ChartPsf:
         return np.asarray(np.sum(light * bayer_masks(bayer, *shape), axis=0), np.float64)
 
 
-def chart_psf(light: Merged, chart: Chart, spec: OpticsSpec, seed: int = 0) -> ChartPsf:
+def chart_psf(
+    light: Merged,
+    chart: Chart,
+    spec: OpticsSpec,
+    seed: int = 0,
+    progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+) -> ChartPsf:
     """PSF of each colour from the light of a chart.
 
     Args:
@@ -83,26 +96,35 @@ def chart_psf(light: Merged, chart: Chart, spec: OpticsSpec, seed: int = 0) -> C
         chart: what was shown.
         spec: the optics: colour filters and, nominally, magnification.
         seed: of the probe that tells degrees of freedom and standard errors.
+        progress: called as ``progress("chart", done, total)``.
 
     Raises:
         Refusal: the chart is not found in the frame.
     """
     radiance, masks = Radiance(chart.picture), bayer_masks(spec.sensor.bayer, *light.rate.shape).astype(bool)
+    progress("chart", 0, _STAGES)
     where = find_chart(light, chart, spec)
-    for _ in range(_ROUNDS):
-        green = _Equations(_Projection(radiance, chart, spec, where), light, masks[GREEN])
-        step, error = _misplaced(green, green.solve(green.data, _START))
-        where = _homography(step) @ where
-        if np.all(np.abs(step) < error):
-            break
-    projection = _Projection(radiance, chart, spec, where)
-    red, green, blue = (_Equations(projection, light, mask) for mask in masks)
-    probe = np.random.default_rng(seed).standard_normal(light.rate.shape)
-    tried = [green.answer(smoothness, probe) for smoothness in _SMOOTHNESS]
-    best = min(tried, key=lambda answer: answer.score)
-    # Twice as many green pixels hold a sample twice as firmly.
-    red_blue = [one.answer(best.smoothness * green.count / one.count, probe) for one in (red, blue)]
-    answers = [red_blue[0], best, red_blue[1]]
+    with set_workers(len(os.sched_getaffinity(0))):
+        for number in range(_ROUNDS):
+            green = _Equations(_Projection(radiance, chart, spec, where), light, masks[GREEN])
+            step, error = _misplaced(green, green.solve(green.data, _START))
+            where = _homography(step) @ where
+            progress("chart", number + 1, _STAGES)
+            if np.all(np.abs(step) < error):
+                break
+        projection = _Projection(radiance, chart, spec, where)
+        red, green, blue = (_Equations(projection, light, mask) for mask in masks)
+        probe = np.random.default_rng(seed).standard_normal(light.rate.shape)
+        tried = []
+        for number, smoothness in enumerate(_SMOOTHNESS, _ROUNDS):
+            tried.append(green.answer(smoothness, probe))
+            progress("chart", number + 1, _STAGES)
+        best = min(tried, key=lambda answer: answer.score)
+        answers = [best]
+        for place, one in ((0, red), (2, blue)):
+            # Twice as many green pixels hold a sample twice as firmly.
+            answers.insert(place, one.answer(best.smoothness * green.count / one.count, probe))
+            progress("chart", _STAGES - 1 + place // 2, _STAGES)
     white = np.array([answer.psf.sum() for answer in answers]) / PARTS**2
     return ChartPsf(
         np.stack([answer.psf for answer in answers]).astype(np.float64) / white[:, None, None],
@@ -152,14 +174,11 @@ class _Projection:
     ) -> None:
         sensor, reach, scale = spec.sensor.shape, chart.reach, chart.display.magnification(spec)
         self.support = 2 * PARTS * reach[0] + 1, 2 * PARTS * reach[1] + 1
-        self._before = PARTS * reach[0], PARTS * reach[1]
-        self._pixels = tuple(
-            slice(PARTS * by, PARTS * (by + count), PARTS) for by, count in zip(reach, sensor, strict=True)
+        self._grid = tuple(
+            next_fast_len(count + 2 * by, real=True) for count, by in zip(sensor, reach, strict=True)
         )
-        self._shape = tuple(
-            next_fast_len(PARTS * (count + 2 * by), real=True)
-            for count, by in zip(sensor, reach, strict=True)
-        )
+        self._pixels = tuple(slice(2 * by, 2 * by + count) for by, count in zip(reach, sensor, strict=True))
+        shape = PARTS * self._grid[0], PARTS * self._grid[1]
         y, x = (centred(count, 1.0) for count in sensor)
         self.y, self.x = np.meshgrid(y, x, indexing="ij")
         back = np.asarray(np.linalg.inv(where), np.float64)
@@ -174,15 +193,16 @@ class _Projection:
         fine = 2 * PARTS
         y, x = (
             np.arange(2 * samples) / fine - by - (count - 1) / 2
-            for samples, by, count in zip(self._shape, reach, sensor, strict=True)
+            for samples, by, count in zip(shape, reach, sensor, strict=True)
         )
         spectrum = rfft2(radiance.seen(back, x, y, 1 / (fine * scale)))
         # Of every other sample, without what would be taken for coarser fringes.
-        low = np.fft.fftfreq(self._shape[0], 1 / self._shape[0]).astype(int), self._shape[1] // 2 + 1
-        down, across = np.fft.fftfreq(self._shape[0]), np.fft.rfftfreq(self._shape[1])
+        low = np.fft.fftfreq(shape[0], 1 / shape[0]).astype(int), shape[1] // 2 + 1
+        down, across = np.fft.fftfreq(shape[0]), np.fft.rfftfreq(shape[1])
         # `seen` blurs by the width of a sample, which is not to be taken for the PSF's.
         sharp = 4 * np.outer(np.sinc(down / 2), np.sinc(across / 2))
         self._spectrum = (spectrum[low[0], : low[1]] / sharp).astype(np.complex64)
+        self._combs = self._combed(self._spectrum)
         self._slopes = tuple(
             (2j * np.pi * PARTS * frequency).astype(np.complex64)
             for frequency in (across[None], down[:, None])
@@ -190,28 +210,43 @@ class _Projection:
 
     def light(self, psf: NDArray[np.float32]) -> NDArray[np.float32]:
         """The chart through `psf`, at every raw pixel [y, x]."""
-        return self._at_pixels(self._through(psf))
+        return self._through(psf, self._combs)
 
     def slopes(self, psf: NDArray[np.float32]) -> list[NDArray[np.float32]]:
         """Derivatives of `light` by x and by y."""
-        spectrum = self._through(psf)
-        return [self._at_pixels(slope * spectrum) for slope in self._slopes]
+        return [self._through(psf, self._combed(slope * self._spectrum)) for slope in self._slopes]
 
     def back(self, mosaic: NDArray[np.float32]) -> NDArray[np.float32]:
         """The transpose of `light`: from raw pixels [y, x] to the samples of a PSF."""
-        spread = np.zeros(self._shape, np.float32)
+        spread = np.zeros(self._grid, np.float32)
         spread[self._pixels] = mosaic
-        found = np.roll(irfft2(np.conj(self._spectrum) * rfft2(spread), self._shape), self._before, (0, 1))
-        return np.asarray(found[: self.support[0], : self.support[1]], np.float32)
+        seen = rfft2(spread)
+        psf = np.empty(self.support, np.float32)
+        for (down, across), comb in self._combs.items():
+            part = psf[down::PARTS, across::PARTS]
+            rows = ifft(np.conj(comb) * seen, axis=0, overwrite_x=True)[: part.shape[0]]
+            part[...] = irfft(rows, self._grid[1], axis=1)[:, : part.shape[1]]
+        return psf
 
-    def _through(self, psf: NDArray[np.float32]) -> NDArray[np.complex64]:
-        spread = np.zeros(self._shape, np.float32)
-        spread[: self.support[0], : self.support[1]] = psf
-        before = (-self._before[0], -self._before[1])
-        return np.asarray(self._spectrum * rfft2(np.roll(spread, before, (0, 1))), np.complex64)
+    def _combed(self, spectrum: NDArray[np.complex64]) -> _Combs:
+        """The chart of a `spectrum` as the samples (down, across) of a PSF see it: at whole pixels from each.
 
-    def _at_pixels(self, spectrum: NDArray[np.complex64]) -> NDArray[np.float32]:
-        return np.asarray(irfft2(spectrum, self._shape)[self._pixels], np.float32)
+        Raw pixels lie `PARTS` samples apart, so that every sample of the PSF meets only one in `PARTS`² of the chart's.
+        """
+        fine = irfft2(spectrum, (PARTS * self._grid[0], PARTS * self._grid[1]))
+        return {
+            away: rfft2(np.roll(fine, away, (0, 1))[::PARTS, ::PARTS])
+            for away in itertools.product(range(PARTS), repeat=2)
+        }
+
+    def _through(self, psf: NDArray[np.float32], combs: _Combs) -> NDArray[np.float32]:
+        # Rows are transformed before columns and after them: most are dark, or beyond the sensor.
+        total = np.zeros((self._grid[0], self._grid[1] // 2 + 1), np.complex64)
+        for (down, across), comb in combs.items():
+            rows = rfft(psf[down::PARTS, across::PARTS], self._grid[1], axis=1)
+            total += comb * fft(rows, self._grid[0], axis=0)
+        rows = ifft(total, axis=0, overwrite_x=True)[self._pixels[0]]
+        return np.asarray(irfft(rows, self._grid[1], axis=1)[:, self._pixels[1]], np.float32)
 
 
 @dataclass(frozen=True)
