@@ -194,7 +194,10 @@ class FarFieldCamera:
             fill = np.float32(modulator.panel.fill_factor)
             phase = np.float32(TURN / self.wavelength) * paths
             moved = np.empty(paths.shape, np.complex64)
-            moved.real, moved.imag = np.cos(phase), np.sin(phase)  # ten times as quick as a complex exponential
+            moved.real, moved.imag = (
+                np.cos(phase),
+                np.sin(phase),
+            )  # ten times as quick as a complex exponential
             far = self._down @ (self._lit * (fill * moved + (1 - fill))) @ self._across
             self._seen = paths, (far.real**2 + far.imag**2).astype(np.float32)
         return self._seen[1].astype(np.float64)
