@@ -235,8 +235,8 @@ class _Projection:
         """
         fine = irfft2(spectrum, (PARTS * self._grid[0], PARTS * self._grid[1]))
         return {
-            away: rfft2(np.roll(fine, away, (0, 1))[::PARTS, ::PARTS])
-            for away in itertools.product(range(PARTS), repeat=2)
+            (down, across): rfft2(np.roll(fine, (down, across), (0, 1))[::PARTS, ::PARTS])
+            for down, across in itertools.product(range(PARTS), range(PARTS))
         }
 
     def _through(self, psf: NDArray[np.float32], combs: _Combs) -> NDArray[np.float32]:
