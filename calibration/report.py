@@ -3,7 +3,8 @@ that was found."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,9 +64,10 @@ def write_report(path: Path, found: Calibration) -> None:
         "How the part was found to be built. The surface's form error is in asbuilt.json, coefficient by coefficient.",
     )
     if built.confused:
-        pairs = "; ".join(f"{a} and {b} (correlation {c:.2f})" for a, b, c in built.confused)
+        told = "; ".join(f"{', '.join(group[:-1])} and {group[-1]}" for group in groups(built.confused))
         report.text(
-            f"The light does not tell these apart, so only their joint effect on the surface is certain: {pairs}."
+            f"The light does not tell these apart, so only their joint effect on the surface is certain: {told}. "
+            "The pairs and their correlations are in asbuilt.json."
         )
     report.figure(
         _surface(found),
@@ -236,6 +238,16 @@ def _chart(compared: Compared) -> Any:
     for axis in axes[0]:
         axis.axis("off")
     return figure
+
+
+def groups(pairs: Iterable[tuple[str, str, float]]) -> list[list[str]]:
+    """Names that hang together by pairs, however far around, in the order in which they come."""
+    found: list[list[str]] = []
+    for first, second, _ in pairs:
+        joined = [group for group in found if first in group or second in group]
+        found = [group for group in found if group not in joined]
+        found.append(list(dict.fromkeys([*itertools.chain(*joined), first, second])))
+    return found
 
 
 def _surface(found: Calibration) -> Any:
