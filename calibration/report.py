@@ -64,7 +64,8 @@ def write_report(path: Path, found: Calibration) -> None:
         "How the part was found to be built. The surface's form error is in asbuilt.json, coefficient by coefficient.",
     )
     if built.confused:
-        told = "; ".join(f"{', '.join(group[:-1])} and {group[-1]}" for group in groups(built.confused))
+        ordered = [sorted(group, key=list(built.parameters).index) for group in groups(built.confused)]
+        told = "; ".join(f"{', '.join(group[:-1])} and {group[-1]}" for group in ordered)
         report.text(
             f"The light does not tell these apart, so only their joint effect on the surface is certain: {told}. "
             "The pairs and their correlations are in asbuilt.json."
