@@ -13,8 +13,9 @@ import pytest
 from opticaldr.models.data import Clip, Shot, SimulatedSubjects, film_all
 
 STAGE = SimulatedSubjects(5)
+# A clip is larger than a pipe, so that a process waits until its own are asked for.
 SHOTS = [
-    Shot(person, session, 2, (24, 32), 18.0, 2.0, start=person) for person in range(5) for session in (0, 1)
+    Shot(person, session, 2, (64, 64), 40.0, 2.0, start=person) for person in range(5) for session in (0, 1)
 ]
 
 
@@ -88,7 +89,7 @@ def test_a_process_that_cannot_start_is_done_without(monkeypatch: pytest.MonkeyP
 
 def test_a_bad_shot_fails_as_it_does_alone() -> None:
     with pytest.raises(ValueError, match="negative"):
-        list(film_all(STAGE, [*SHOTS, Shot(-1, 0, 2, (24, 32), 18.0, 2.0)]))
+        list(film_all(STAGE, [*SHOTS, Shot(-1, 0, 2, (64, 64), 40.0, 2.0)]))
 
 
 def test_a_few_are_filmed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ def test_the_excess_is_a_paired_difference_over_people():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_behind_a_lens_that_shows_nothing_nobody_is_read_better_than_by_who_says_the_median():
     recordings = record(range(120), range(500, 600), [60.0], seed=0, size=(96, 96))
     sensor = preset("clinic").sensor
