@@ -56,9 +56,10 @@ def frames_per_second(frames: int = 400) -> float:
 
 def cores_of_use(clips: int = 96) -> float:
     """How many times as quickly all cores film as one does."""
-    from opticaldr.models.data import Shot, SimulatedSubjects, film_all
+    from opticaldr.models.data import Shot, SimulatedSubjects, Take, film_all
 
-    stage, shots = SimulatedSubjects(0), [Shot(n, 0, 12, (112, 112), 60.0, 1.0) for n in range(clips)]
+    stage, take = SimulatedSubjects(0), Take(12, 1.0, (112, 112), 60.0)
+    shots = [Shot(n, 0, take) for n in range(clips)]
     start = time.perf_counter()
     for shot in shots[: clips // 4]:
         list(film_all(stage, [shot]))

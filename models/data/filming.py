@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 import cv2
 
 from opticaldr.models.data.clips import Clip
+from opticaldr.models.data.dataset import Take
 from opticaldr.models.data.subjects import SimulatedSubjects
 
 FEW = 400
@@ -27,21 +28,17 @@ _CREW = "from opticaldr.models.data.filming import _serve; _serve()"
 
 @dataclass(frozen=True)
 class Shot:
-    """What `SimulatedSubjects.clip` is asked for; the names are its own."""
+    """Who is filmed, in which session, and how it is wanted."""
 
     subject: int
     session: int
-    frames: int
-    size: tuple[int, int]
-    face_width: float
-    fps: float
-    start: float = 0.0
+    take: Take
 
 
 def film_all(stage: SimulatedSubjects, shots: Sequence[Shot]) -> Iterator[Clip]:
     """The clips of all shots, one after another, in their order; as `SimulatedSubjects.clip` makes them."""
     crew = min(len(os.sched_getaffinity(0)), len(shots))
-    if crew < 2 or sum(shot.frames for shot in shots) < FEW:
+    if crew < 2 or sum(shot.take.frames for shot in shots) < FEW:
         yield from (_clip(stage, shot) for shot in shots)
         return
     with ExitStack() as ended:
@@ -76,7 +73,7 @@ def _received(camera: subprocess.Popen[bytes]) -> Clip | None:
 
 
 def _clip(stage: SimulatedSubjects, shot: Shot) -> Clip:
-    return stage.clip(**asdict(shot))
+    return stage.clip(shot.subject, shot.session, **asdict(shot.take))
 
 
 def _serve() -> None:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from opticaldr.artefacts import Artefact
-from opticaldr.models.data import Shot, SimulatedSubjects, film_all
+from opticaldr.models.data import Shot, SimulatedSubjects, Take, film_all
 from opticaldr.models.evaluation.alignment import FloatArray
 from opticaldr.models.evaluation.descent import descend
 from opticaldr.models.evaluation.faces import Progress
@@ -92,7 +92,7 @@ def film_clips(
     landmarks = np.empty((len(recordings), window.frames, 5, 2), np.float32)
 
     shots = [
-        Shot(*recording, window.frames, size, widths[depth], window.fps)
+        Shot(*recording, Take(window.frames, window.fps, size, widths[depth]))
         for recording, depth in zip(recordings, depths, strict=True)
     ]
     for row, clip in enumerate(film_all(SimulatedSubjects(seed), shots)):

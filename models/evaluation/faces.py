@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from opticaldr.errors import Refusal
-from opticaldr.models.data import Shot, SimulatedSubjects, film_all
+from opticaldr.models.data import Shot, SimulatedSubjects, Take, film_all
 from opticaldr.models.data.identity import Identity
 from opticaldr.models.data.photographs import (
     aligned_landmarks,
@@ -98,7 +98,7 @@ def simulated_faces(
         rng = np.random.default_rng([seed, *recording])
         depths.append(int(rng.integers(len(widths))))
         start, rate = float(rng.uniform(0, SESSION_SECONDS)), frames / SESSION_SECONDS
-        shots.append(Shot(*recording, frames, size, float(widths[depths[-1]]), rate, start))
+        shots.append(Shot(*recording, Take(frames, rate, size, float(widths[depths[-1]]), start)))
     scenes = scratch((len(recordings) * frames, *size, 3))
     known = []
     for done, clip in enumerate(film_all(stage, shots)):

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from opticaldr.models.data import Shot, SimulatedSubjects, film_all
+from opticaldr.models.data import Shot, SimulatedSubjects, Take, film_all
 from opticaldr.models.networks import FACTORS, mirror
 from opticaldr.models.networks.parallel import each
 from opticaldr.models.optics import OpticsSpec, face_width
@@ -117,7 +117,7 @@ def film(
     landmarks = torch.empty(len(rows), config.frames, 5, 2)
 
     shots = [
-        Shot(person, session, config.frames, size, face_width(spec, config.depths[depth]), config.fps)
+        Shot(person, session, Take(config.frames, config.fps, size, face_width(spec, config.depths[depth])))
         for (person, session), depth in zip(rows, at, strict=True)
     ]
     for row, clip in enumerate(film_all(SimulatedSubjects(seed), shots)):

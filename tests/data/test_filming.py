@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from opticaldr.models.data import Clip, Shot, SimulatedSubjects, film_all
+from opticaldr.models.data import Clip, Shot, SimulatedSubjects, Take, film_all
 
 STAGE = SimulatedSubjects(5)
 # A clip is larger than a pipe, so that a process waits until its own are asked for.
 SHOTS = [
-    Shot(person, session, 2, (64, 64), 40.0, 2.0, start=person) for person in range(5) for session in (0, 1)
+    Shot(person, session, Take(2, 2.0, (64, 64), 40.0, start=person))
+    for person in range(5)
+    for session in (0, 1)
 ]
 
 
@@ -44,14 +46,15 @@ def crew() -> list[int]:
 
 def require_true(clips: Iterator[Clip], shots: list[Shot] = SHOTS) -> None:
     for clip, shot in zip(clips, shots, strict=True):
+        how = shot.take
         alone = STAGE.clip(
             shot.subject,
             shot.session,
-            shot.frames,
-            shot.size,
-            shot.face_width,
-            fps=shot.fps,
-            start=shot.start,
+            how.frames,
+            how.size,
+            how.face_width,
+            fps=how.fps,
+            start=how.start,
         )
         np.testing.assert_array_equal(clip.frames, alone.frames)
         np.testing.assert_array_equal(clip.landmarks, alone.landmarks)
@@ -89,7 +92,7 @@ def test_a_process_that_cannot_start_is_done_without(monkeypatch: pytest.MonkeyP
 
 def test_a_bad_shot_fails_as_it_does_alone() -> None:
     with pytest.raises(ValueError, match="negative"):
-        list(film_all(STAGE, [*SHOTS, Shot(-1, 0, 2, (64, 64), 40.0, 2.0)]))
+        list(film_all(STAGE, [*SHOTS, Shot(-1, 0, SHOTS[0].take)]))
 
 
 def test_a_few_are_filmed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
